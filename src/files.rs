@@ -1,1 +1,156 @@
-//! (laid in the next commits)
+//! Files that are whole or absent, and their hashes.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+/// A file being written beside its final name; it takes that name in [`Pending::commit`] or not at all.
+pub struct Pending {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl Pending {
+    /// A new temporary file in the folder of `path`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or written.
+    pub fn create(path: &Path) -> Result<Self> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let file = tempfile::Builder::new()
+            .prefix(".pairmill-")
+            .suffix(".tmp")
+            .tempfile_in(folder)
+            .with_context(|| format!("cannot write in {}", folder.display()))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Another handle on the same file, for writers that want to own theirs.
+    ///
+    /// # Errors
+    /// If the operating system refuses one.
+    pub fn handle(&self) -> Result<File> {
+        Ok(self.file.as_file().try_clone()?)
+    }
+
+    /// Flushes to the disk, takes the final name and flushes the folder.
+    ///
+    /// # Errors
+    /// If any of the three fails; the final name is then untouched.
+    pub fn commit(self) -> Result<()> {
+        let path = self.path;
+        let failed = || format!("cannot write {}", path.display());
+        self.file.as_file().sync_all().with_context(failed)?;
+        make_readable(self.file.as_file()).with_context(failed)?;
+        self.file.persist(&path).map_err(|error| error.error).with_context(failed)?;
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder).and_then(|folder| folder.sync_all()).with_context(failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for Pending {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Temporary files are private; what is published is as readable as any other file.
+#[cfg(unix)]
+fn make_readable(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Writes `bytes` to `path`, whole or not at all.
+///
+/// # Errors
+/// If the folder cannot be written or the disk is full; `path` is then untouched.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut pending = Pending::create(path)?;
+    pending.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    pending.commit()
+}
+
+/// The SHA-256 of a file's bytes, in lower-case hexadecimal.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn sha256_file(path: &Path) -> Result<String> {
+    let reading = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(reading)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).with_context(reading)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+/// The SHA-256 of bytes, in lower-case hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Bytes in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes as a person reads them: `17.3 MB`, powers of 1000.
+pub fn human_bytes(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1000.0 && unit < 4 {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0);
+    format!("{value:.digits$} {}", ["B", "kB", "MB", "GB", "TB"][unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abandoned_file_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/table.bin");
+        let mut pending = Pending::create(&path).unwrap();
+        pending.write_all(b"half").unwrap();
+        drop(pending);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_committed_file_replaces_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write_whole(&path, b"old").unwrap();
+        write_whole(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(sha256_file(&path).unwrap(), sha256_hex(b"new"));
+    }
+
+    #[test]
+    fn bytes_read_like_a_person_would_say_them() {
+        assert_eq!(human_bytes(999), "999 B");
+        assert_eq!(human_bytes(17_340_000), "17.3 MB");
+    }
+}

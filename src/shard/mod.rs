@@ -1,1 +1,16 @@
-//! (laid in the next commits)
+//! The shard format: its schema, one file of it, and the manifest over many.
+//! Knows no image codec and no tensor.
+
+mod columns;
+pub mod manifest;
+mod page;
+pub mod reader;
+pub mod schema;
+mod tables;
+pub mod verify;
+pub mod writer;
+
+pub use manifest::{Dataset, Manifest, ShardEntry};
+pub use reader::{ShardReader, Texts};
+pub use schema::Pixels;
+pub use writer::ShardWriter;

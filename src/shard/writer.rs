@@ -1,0 +1,198 @@
+//! Samples → one shard file: whole or absent, with one picture per data page, so that the page
+//! index is a byte map of the pictures.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch,
+    StringArray, StructArray, UInt32Array,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Fields, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::schema::{Pixels, arrow_schema};
+use crate::files::Pending;
+use crate::sample::{Augment, Caption, Sample, Stored};
+
+/// Row groups are closed at this many bytes of pictures.
+const ROW_GROUP_BYTES: usize = 48 << 20;
+/// Rows of text and tokens a page: random access to one row reads one page.
+const TEXT_PAGE_ROWS: usize = 64;
+
+/// Writes the rows of one shard in order.
+pub struct ShardWriter {
+    writer: ArrowWriter<std::fs::File>,
+    pending: Pending,
+    schema: SchemaRef,
+    group_bytes: usize,
+}
+
+impl ShardWriter {
+    /// Begins the shard that will stand at `path`.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or written.
+    pub fn create(path: &Path, pixels: Pixels) -> Result<Self> {
+        let pending = Pending::create(path)?;
+        let schema = arrow_schema(pixels);
+        let writer = ArrowWriter::try_new(pending.handle()?, schema.clone(), Some(properties()))?;
+        Ok(Self { writer, pending, schema, group_bytes: 0 })
+    }
+
+    /// Appends rows.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn write(&mut self, samples: &[Sample]) -> Result<()> {
+        let mut rest = samples;
+        while !rest.is_empty() {
+            let fitting = self.fitting(rest);
+            let (now, later) = rest.split_at(fitting);
+            self.writer.write(&record_batch(&self.schema, now)?).context("cannot write the shard")?;
+            rest = later;
+            if self.group_bytes >= ROW_GROUP_BYTES {
+                self.writer.flush().context("cannot write the shard")?;
+                self.group_bytes = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of `samples` still belong to the open row group; at least one. Counts their bytes.
+    fn fitting(&mut self, samples: &[Sample]) -> usize {
+        let mut count = 0;
+        while count < samples.len() && (count == 0 || self.group_bytes < ROW_GROUP_BYTES) {
+            self.group_bytes += samples[count].stored.bytes().len();
+            count += 1;
+        }
+        count
+    }
+
+    /// Ends the file and gives it its name.
+    ///
+    /// # Errors
+    /// If the disk is full or fails; the name is then untouched.
+    pub fn finish(self) -> Result<()> {
+        self.writer.close().context("cannot finish the shard")?;
+        self.pending.commit()
+    }
+}
+
+fn properties() -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("pairmill ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::SNAPPY)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_data_page_row_count_limit(TEXT_PAGE_ROWS)
+        .set_write_batch_size(TEXT_PAGE_ROWS)
+        .set_max_row_group_row_count(Some(usize::MAX));
+    for picture in [vec!["image", "bytes"], vec!["pixels"]] {
+        let column = ColumnPath::new(picture.into_iter().map(str::to_owned).collect());
+        properties = properties
+            .set_column_compression(column.clone(), Compression::UNCOMPRESSED)
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_statistics_enabled(column.clone(), EnabledStatistics::None)
+            .set_column_data_page_size_limit(column.clone(), 1)
+            .set_column_data_page_row_count_limit(column, 1);
+    }
+    properties.build()
+}
+
+fn record_batch(schema: &SchemaRef, samples: &[Sample]) -> Result<RecordBatch> {
+    let columns = schema.fields().iter().map(|field| column(field.name(), field.data_type(), samples));
+    Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?)?)
+}
+
+fn column(name: &str, data_type: &DataType, samples: &[Sample]) -> Result<ArrayRef> {
+    let ints = |value: fn(&Sample) -> i32| Arc::new(Int32Array::from_iter_values(samples.iter().map(value)));
+    let bytes = || samples.iter().map(|sample| sample.stored.bytes());
+    Ok(match (name, data_type) {
+        ("key", _) => Arc::new(StringArray::from_iter_values(samples.iter().map(|s| &s.key))),
+        ("image_id", _) => Arc::new(Int64Array::from_iter_values(samples.iter().map(|s| s.image_id))),
+        ("view", _) => ints(|s| s.view),
+        ("image", DataType::Struct(fields)) => images(fields, samples),
+        ("pixels", _) => Arc::new(BinaryArray::from_iter_values(bytes())),
+        ("width", _) => ints(|s| s.width),
+        ("height", _) => ints(|s| s.height),
+        ("source_width", _) => ints(|s| s.source_width),
+        ("source_height", _) => ints(|s| s.source_height),
+        ("crop", DataType::Struct(fields)) => crops(fields, samples),
+        ("augment", DataType::Struct(fields)) => augments(fields, samples),
+        ("captions", DataType::List(element)) => {
+            let lengths = samples.iter().map(|sample| sample.captions.len());
+            let all: Vec<&Caption> = samples.iter().flat_map(|sample| &sample.captions).collect();
+            let DataType::Struct(fields) = element.data_type() else { unreachable!("captions are structs") };
+            Arc::new(ListArray::try_new(
+                element.clone(),
+                OffsetBuffer::from_lengths(lengths),
+                captions(fields, &all)?,
+                None,
+            )?)
+        }
+        ("meta", _) => Arc::new(StringArray::from_iter(samples.iter().map(|s| s.meta.as_deref()))),
+        ("source_sha256", _) => {
+            Arc::new(BinaryArray::from_iter_values(samples.iter().map(|s| s.source_sha256)))
+        }
+        ("crc32c", _) => Arc::new(UInt32Array::from_iter_values(bytes().map(crc32c::crc32c))),
+        _ => unreachable!("the writer knows no column {name}"),
+    })
+}
+
+fn images(fields: &Fields, samples: &[Sample]) -> ArrayRef {
+    let bytes = BinaryArray::from_iter_values(samples.iter().map(|sample| sample.stored.bytes()));
+    let extension = |sample: &Sample| match sample.stored {
+        Stored::Jpeg(_) => "jpg",
+        Stored::Raw(_) => unreachable!("raw pixels have a column of their own"),
+    };
+    let paths = samples.iter().map(|sample| format!("{}.{}", sample.key, extension(sample)));
+    let columns: Vec<ArrayRef> = vec![Arc::new(bytes), Arc::new(StringArray::from_iter_values(paths))];
+    Arc::new(StructArray::new(fields.clone(), columns, None))
+}
+
+fn crops(fields: &Fields, samples: &[Sample]) -> ArrayRef {
+    let column = |value: fn(&Sample) -> f32| -> ArrayRef {
+        Arc::new(Float32Array::from_iter_values(samples.iter().map(value)))
+    };
+    let columns =
+        vec![column(|s| s.crop.x), column(|s| s.crop.y), column(|s| s.crop.width), column(|s| s.crop.height)];
+    Arc::new(StructArray::new(fields.clone(), columns, None))
+}
+
+fn augments(fields: &Fields, samples: &[Sample]) -> ArrayRef {
+    let all: Vec<Augment> = samples.iter().map(|sample| sample.augment.unwrap_or(Augment::NONE)).collect();
+    let floats = |value: fn(&Augment) -> f32| -> ArrayRef {
+        Arc::new(Float32Array::from_iter_values(all.iter().map(value)))
+    };
+    let flags = |value: fn(&Augment) -> bool| -> ArrayRef {
+        Arc::new(BooleanArray::from_iter(all.iter().map(|augment| Some(value(augment)))))
+    };
+    let columns = vec![
+        flags(|a| a.flip),
+        floats(|a| a.brightness),
+        floats(|a| a.contrast),
+        floats(|a| a.saturation),
+        floats(|a| a.hue),
+        flags(|a| a.grayscale),
+    ];
+    let present = NullBuffer::from_iter(samples.iter().map(|sample| sample.augment.is_some()));
+    Arc::new(StructArray::new(fields.clone(), columns, Some(present)))
+}
+
+fn captions(fields: &Fields, all: &[&Caption]) -> Result<ArrayRef> {
+    let DataType::List(token) = fields[3].data_type() else { unreachable!("tokens are a list") };
+    let ids = Int32Array::from_iter_values(all.iter().flat_map(|caption| &caption.tokens.0).copied());
+    let lengths = OffsetBuffer::from_lengths(all.iter().map(|caption| caption.tokens.0.len()));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(all.iter().map(|caption| &caption.text))),
+        Arc::new(StringArray::from_iter_values(all.iter().map(|caption| caption.kind.name()))),
+        Arc::new(Int32Array::from_iter_values(all.iter().map(|caption| caption.of))),
+        Arc::new(ListArray::try_new(token.clone(), lengths, Arc::new(ids), None)?),
+    ];
+    Ok(Arc::new(StructArray::try_new(fields.clone(), columns, None)?))
+}

@@ -1,0 +1,3 @@
+//! One crate of integration tests (each further one would link arrow and libtorch again), a module a boundary.
+
+mod shard;

@@ -65,11 +65,14 @@ fn quiet_inks(draw: &mut Draw) -> [Ink; 2] {
 
 /// Mixes the inks by `share` of the second (0 to 1) at each pixel's centre.
 fn fill(pixels: &mut [u8], [first, second]: [Ink; 2], share: impl Fn(f32, f32) -> f32) {
+    let mixed: Vec<[u8; 3]> = (0..=255)
+        .map(|n| blend(first, second, n as f32 / 255.0))
+        .collect();
     let rows = pixels.chunks_exact_mut(WIDTH as usize * 3);
     for (y, row) in rows.enumerate() {
         for (x, pixel) in row.as_chunks_mut::<3>().0.iter_mut().enumerate() {
             let share = share(x as f32 + 0.5, y as f32 + 0.5);
-            *pixel = blend(first, second, share);
+            *pixel = mixed[usize::from((share * 255.0 + 0.5) as u8)];
         }
     }
 }
@@ -80,16 +83,16 @@ fn blend(from: Ink, to: Ink, share: f32) -> [u8; 3] {
 
 /// Bands of equal width, 0 and 1 by turns, with edges two pixels soft.
 fn band(along: f32, period: f32) -> f32 {
-    let phase = along / period;
-    let triangle = (2.0 * (phase - phase.floor()) - 1.0).abs();
+    let phase = along * (1.0 / period) + 64.0; // positive anywhere in the picture, so the cast rounds down
+    let triangle = (2.0 * (phase - (phase as i32) as f32) - 1.0).abs();
     ((triangle - 0.5) * period / 4.0 + 0.5).clamp(0.0, 1.0)
 }
 
 /// One dot of 2 to 4 pixels' radius somewhere in each cell of 14 pixels.
 fn speck(x: f32, y: f32, salt: u64) -> f32 {
     const CELL: f32 = 14.0;
-    let (column, row) = ((x / CELL) as u64, (y / CELL) as u64);
-    let bits = mix(salt ^ (column << 32 | row));
+    let (column, row) = ((x * (1.0 / CELL)) as u32, (y * (1.0 / CELL)) as u32);
+    let bits = mix(salt ^ (u64::from(column) << 32 | u64::from(row)));
     let unit = |shift: u32| ((bits >> shift) & 0xff) as f32 / 255.0;
     let radius = 2.0 + 2.0 * unit(0);
     let centre = |shift| radius + (CELL - 2.0 * radius) * unit(shift);
@@ -98,13 +101,13 @@ fn speck(x: f32, y: f32, salt: u64) -> f32 {
     (radius - (dx * dx + dy * dy).sqrt() + 0.5).clamp(0.0, 1.0)
 }
 
-/// Adds the same noise of ±9 levels to a pixel's three channels, as film does.
+/// Adds noise of ±8 levels to every channel, so that no area is smoother than a photograph's.
 fn add_grain(pixels: &mut [u8], draw: &mut Draw) {
-    for group in pixels.chunks_mut(8 * 3) {
+    for group in pixels.as_chunks_mut::<8>().0 {
         let noise = draw.next().to_le_bytes();
-        for (pixel, noise) in group.as_chunks_mut::<3>().0.iter_mut().zip(noise) {
-            let shift = (i16::from(noise) - 128) * 9 / 128;
-            *pixel = pixel.map(|v| (i16::from(v) + shift).clamp(0, 255) as u8);
+        for (value, noise) in group.iter_mut().zip(noise) {
+            let shift = ((i16::from(noise) - 128) * 8) >> 7;
+            *value = (i16::from(*value) + shift).clamp(0, 255) as u8;
         }
     }
 }
@@ -156,8 +159,8 @@ impl Outline {
     /// Distance to the edge, negative inside.
     fn distance(&self, [x, y]: [f32; 2]) -> f32 {
         match self {
-            Outline::Disc => x.hypot(y) - 1.0,
-            Outline::Ring => (x.hypot(y) - 0.78).abs() - 0.22,
+            Outline::Disc => (x * x + y * y).sqrt() - 1.0,
+            Outline::Ring => ((x * x + y * y).sqrt() - 0.78).abs() - 0.22,
             Outline::Polygon(corners) => polygon_distance(corners, x, y),
         }
     }

@@ -257,7 +257,7 @@ def bad_files(base):
     bad("truncated.jpg", whole[: (scan + len(whole)) // 2], "truncated")
     bad("truncated-progressive.jpg", progressive[: len(progressive) // 2], "truncated")
     bad("header-only.jpg", whole[:scan], "truncated")
-    bad("soi-only.jpg", whole[:2], "truncated")
+    bad("soi-only.jpg", whole[:4], "truncated")
     bad("truncated.png", whole_png[: (data + len(whole_png)) // 2], "truncated")
     bad("header-only.png", whole_png[: data - 8], "truncated")
     middle = (data + len(whole_png)) // 2

@@ -2,7 +2,7 @@
 //!
 //! `schemas/train.v1.json` describes the same keys for editors; a test holds the two together.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -115,7 +115,7 @@ impl Image {
     /// Blocks and width.
     pub fn config(&self) -> ResnetConfig {
         match self {
-            Self::Named(Architecture::Resnet50) => ResnetConfig { layers: [3, 4, 6, 3], width: 64 },
+            Self::Named(Architecture::Resnet50) => ResnetConfig::resnet50(),
             Self::Resnet(config) => config.clone(),
         }
     }
@@ -179,7 +179,7 @@ pub enum LossKind {
 
 /// `[optim]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Optim {
     /// Base rates; a stage may replace them.
     #[serde(flatten)]
@@ -389,19 +389,13 @@ impl Text {
     /// # Errors
     /// If the file is missing or is not a BERT config.
     pub fn config(&self, dropout: Option<f64>) -> Result<BertConfig> {
-        let mut config = match self {
+        let config = match self {
             Self::Inline(config) => config.clone(),
-            Self::Path(path) => BertConfig::read(&config_file(path))
-                .with_context(|| format!("model.text: no BERT config at {}", path.display()))?,
+            Self::Path(path) => BertConfig::read(path).context("model.text")?,
         };
-        if let Some(dropout) = dropout {
-            config.hidden_dropout_prob = dropout;
-            config.attention_probs_dropout_prob = dropout;
-        }
-        Ok(config)
+        Ok(match dropout {
+            Some(dropout) => config.with_dropout(dropout),
+            None => config,
+        })
     }
-}
-
-fn config_file(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join("config.json") } else { path.to_owned() }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use toml::{Table, Value};
 
 use super::config::Config;
+use super::model::bert::BertConfig;
 
 /// Every key, by table; what is refused today is in [`NOT_YET`].
 const KEYS: &[(&str, &[&str])] = &[
@@ -83,6 +84,9 @@ pub fn resolve(preset_name: Option<&str>, file: Option<&Path>, sets: &[String]) 
         merge(&mut table, setting);
     }
     check_keys(&table)?;
+    if let Some(Value::Table(text)) = table.get("model").and_then(|model| model.get("text")) {
+        BertConfig::from_table(text.clone()).context("model.text")?;
+    }
     let config: Config = Value::Table(table).try_into().context("the config")?;
     config.checked()
 }

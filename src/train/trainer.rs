@@ -51,9 +51,6 @@ pub fn build(config: &Config, device: Device) -> Result<(nn::VarStore, Clip)> {
     let text = model.text.config(model.dropout)?;
     let (embed_dim, pooling) = (model.embed_dim, model.pooling);
     let clip = Clip::new(&store, &ModelConfig { image: model.image.config(), text, embed_dim, pooling });
-    if config.run.precision == Precision::Fp64 {
-        store.double();
-    }
     if let Some(path) = &model.image_weights {
         weights::load_image(&store, path).context("model.image_weights")?;
     }
@@ -123,8 +120,9 @@ impl Trainer {
     pub fn step(&mut self, batch: &Batch, step: u64) -> Outcome {
         self.enter_stage(step);
         tch::manual_seed(seed_for(self.config.run.seed, Purpose::Dropout, 0, step) as i64);
-        let images = pixels(batch, &self.store, self.kind()); // [B, 3, S, S]
-        let (tokens, mask) = tokens(batch, self.store.device()); // [B, L]
+        let device = self.store.device();
+        let images = pixels(&batch.images, batch.side, device, self.kind()); // [B, 3, S, S]
+        let (tokens, mask) = padded(&batch.tokens, &batch.lengths, batch.max_len, device); // [B, L]
         let image = self.clip.encode_image(&images, Mode::Train); // [B, D]
         let text = self.clip.encode_text(&tokens, &mask, Mode::Train); // [B, D]
         let scale = self.clip.scale();
@@ -173,16 +171,12 @@ fn set_trained(store: &nn::VarStore, span: &Span) {
     }
 }
 
-/// The pictures of a batch, normalised where the model is: `[B, 3, S, S]`.
-pub fn pixels(batch: &Batch, store: &nn::VarStore, kind: Kind) -> Tensor {
-    let side = batch.side as i64;
-    let pixels = Tensor::from_slice(&batch.images).view([-1, side, side, 3]);
-    normalise_pixels(&pixels.to_device(store.device()), kind, Layout::ChannelsFirst)
-}
-
-/// Token ids and the mask of real ones, both `[B, L]` int64.
-fn tokens(batch: &Batch, device: Device) -> (Tensor, Tensor) {
-    padded(&batch.tokens, &batch.lengths, batch.max_len, device)
+/// Pictures `[B, side, side, 3]` u8 as the image tower wants them, normalised where the model is:
+/// `[B, 3, side, side]`.
+pub fn pixels(images: &[u8], side: usize, device: Device, kind: Kind) -> Tensor {
+    let side = side as i64;
+    let pixels = Tensor::from_slice(images).view([-1, side, side, 3]);
+    normalise_pixels(&pixels.to_device(device), kind, Layout::ChannelsFirst)
 }
 
 /// Padded ids and their lengths as tensors `[rows, length]` int64.

@@ -16,5 +16,5 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
-    pairmill::train::run(args.resolve()?)
+    args.run()
 }

@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Parser;
 
-use crate::progress::Verbosity;
+use crate::files::write_whole;
+use crate::progress::{Progress, Verbosity};
+use crate::shard::Dataset;
+use crate::show::run as run_page;
 use crate::store::Location;
-use crate::train::{Request, settings};
+use crate::train::embed::{Encoder, first_five};
+use crate::train::trained::Trained;
+use crate::train::{self, Ending, Request, settings};
 
 /// Fine-tune CLIP from shards: ResNet and BERT towers, one shared space, contrastive loss
 ///
@@ -56,7 +61,7 @@ impl Args {
     ///
     /// # Errors
     /// Names the flag or key and what to do.
-    pub fn resolve(self) -> Result<Request> {
+    fn resolve(self) -> Result<Request> {
         for data in &self.data {
             ensure!(data.path().is_dir(), "--data: no folder at {data}");
         }
@@ -69,4 +74,39 @@ impl Args {
             verbosity: if self.quiet { Verbosity::Quiet } else { Verbosity::Normal },
         })
     }
+
+    /// Trains, then writes the run's report.
+    ///
+    /// # Errors
+    /// Names the flag, key or file and what to do.
+    pub fn run(self) -> Result<()> {
+        let request = self.resolve()?;
+        match train::run(&request)? {
+            Ending::Done(steps) => {
+                let page = report(&request)?;
+                println!("{steps} steps done; report: {}", page.display());
+            }
+            Ending::AlreadyDone(steps) => println!("{} has finished: {steps} steps", request.run.display()),
+            Ending::Stopped { done, total } => {
+                println!("stopped after {done} of {total} steps; the same command with --resume goes on");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `report.html` of a finished run, with figures and samples of `val`, or of `train` where there is none.
+fn report(request: &Request) -> Result<PathBuf> {
+    let trained = Trained::open(&request.run, &request.device)?;
+    let dataset = Dataset::open(&request.data[0])?;
+    let split = if dataset.manifest.splits.contains_key("val") { "val" } else { "train" };
+    let images = dataset.manifest.splits[split].images;
+    let progress = Progress::new("reporting", "images", images, request.verbosity);
+    let count = |images| progress.add(images, String::new);
+    let found = Encoder::of(&trained).split(&dataset, split, first_five, count)?;
+    progress.finish();
+    let page = request.run.join("report.html");
+    let html = run_page::page(&trained, &dataset, split, &found, &found.embedded.recalls(1))?;
+    write_whole(&page, html.as_bytes())?;
+    Ok(page)
 }

@@ -8,7 +8,10 @@ mod axis;
 mod chance;
 mod metrics;
 pub mod page;
+pub mod pictures;
 mod plot;
 pub mod report;
 pub mod results;
+#[cfg(feature = "train")]
+pub mod run;
 pub mod sheet;

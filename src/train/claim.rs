@@ -15,19 +15,19 @@ use crate::files::write_whole;
 /// # Errors
 /// If the folder is not empty and is not to be resumed, or the configs differ (the first key that
 /// does is named).
-pub fn claim(run: &Path, config: Config, resume: bool) -> Result<Config> {
+pub fn claim(run: &Path, config: &Config, resume: bool) -> Result<Config> {
     let path = run.join("config.toml");
     if path.is_file() && resume {
         let old = settings::read(&path)?;
-        if let Some(key) = difference(&old, &config)? {
+        if let Some(key) = difference(&old, config)? {
             bail!("{}: {key}; resume with the same config, or start a new --out", path.display());
         }
         return Ok(old);
     }
     let empty = !run.exists() || fs::read_dir(run).with_context(|| format!("{}", run.display()))?.next().is_none();
     ensure!(empty, "--out: {} is not empty; add --resume to go on, or name another folder", run.display());
-    write_whole(&path, toml::to_string(&config)?.as_bytes())?;
-    Ok(config)
+    write_whole(&path, toml::to_string(config)?.as_bytes())?;
+    Ok(config.clone())
 }
 
 /// The first key in which two configs differ, with both values.
@@ -66,7 +66,7 @@ mod tests {
     fn a_folder_in_use_is_not_taken() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.tex"), "").unwrap();
-        let error = claim(folder.path(), config(&[]), false).unwrap_err().to_string();
+        let error = claim(folder.path(), &config(&[]), false).unwrap_err().to_string();
         assert!(error.ends_with("is not empty; add --resume to go on, or name another folder"), "{error}");
     }
 
@@ -74,9 +74,9 @@ mod tests {
     fn another_config_is_refused_by_the_key_that_differs() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
-        claim(&run, config(&["run.steps=5"]), true).unwrap();
-        claim(&run, config(&["run.steps=5"]), true).unwrap();
-        let error = claim(&run, config(&["run.steps=6"]), true).unwrap_err().to_string();
+        claim(&run, &config(&["run.steps=5"]), true).unwrap();
+        claim(&run, &config(&["run.steps=5"]), true).unwrap();
+        let error = claim(&run, &config(&["run.steps=6"]), true).unwrap_err().to_string();
         assert!(error.contains("run.steps is 5 there, 6 here"), "{error}");
     }
 }

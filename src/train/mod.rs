@@ -12,7 +12,6 @@ pub mod metrics;
 pub mod model;
 pub mod optim;
 pub mod recall;
-pub mod report;
 mod run;
 pub mod schedule;
 pub mod search;
@@ -22,4 +21,4 @@ pub mod trained;
 pub mod trainer;
 pub mod weights;
 
-pub use run::{Request, run};
+pub use run::{Ending, Request, run};

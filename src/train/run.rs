@@ -11,11 +11,10 @@ use super::config::Config;
 use super::embed::{Encoder, first_five};
 use super::journal::Journal;
 use super::metrics::{EvaluationLine, Metrics};
-use super::recall::Recalls;
 use super::trainer::Trainer;
-use super::{claim, device, feed, report};
+use super::{claim, device, feed};
 use crate::load::{self, Cursor};
-use crate::progress::{Progress, Verbosity};
+use crate::progress::Verbosity;
 use crate::shard::Dataset;
 use crate::store::Location;
 
@@ -35,16 +34,32 @@ pub struct Request {
     pub verbosity: Verbosity,
 }
 
+/// How a call of [`run`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps were done, now.
+    Done(u64),
+    /// All steps had been done before.
+    AlreadyDone(u64),
+    /// Ctrl-C: a checkpoint holds what was done.
+    Stopped {
+        /// Steps done.
+        done: u64,
+        /// Steps of the whole run.
+        total: u64,
+    },
+}
+
 /// Trains until the plan is done or Ctrl-C, and leaves a checkpoint either way.
 ///
 /// # Errors
 /// If data, weights or config do not fit together, a sample is damaged, the loss is no number, or
 /// the disk fails. What the newest checkpoint holds is kept.
-pub fn run(request: Request) -> Result<()> {
+pub fn run(request: &Request) -> Result<Ending> {
     let device = device::parse(&request.device)?;
     let datasets = request.data.iter().map(Dataset::open).collect::<Result<Vec<_>>>()?;
     feed::check_vocabulary(&datasets, &request.config)?;
-    let config = claim::claim(&request.run, request.config, request.resume)?;
+    let config = claim::claim(&request.run, &request.config, request.resume)?;
     device::set_threads(config.run.threads);
     let batcher = feed::batcher(&datasets, &config)?;
     let steps_per_epoch = batcher.order().steps();
@@ -53,13 +68,12 @@ pub fn run(request: Request) -> Result<()> {
     let state = |step| State {
         step,
         total,
-        fingerprints: batcher_fingerprints(&datasets),
+        fingerprints: datasets.iter().map(|dataset| dataset.fingerprint().to_owned()).collect(),
         tokenizer: datasets[0].manifest.tokenizer.clone(),
     };
     let begin = resume(&request.run, &mut trainer, &state(0))?;
     if begin == total {
-        println!("{} has finished: {total} steps", request.run.display());
-        return Ok(());
+        return Ok(Ending::AlreadyDone(total));
     }
     let interrupted = listen()?;
     let cursor = Cursor::at(begin, steps_per_epoch);
@@ -92,12 +106,7 @@ pub fn run(request: Request) -> Result<()> {
         save(&request.run, &state(done), &trainer, config.run.keep_last)?;
     }
     journal.finish();
-    if done < total {
-        println!("stopped after {done} of {total} steps; the same command with --resume goes on");
-        return Ok(());
-    }
-    drop(batches);
-    finish(&request.run, &trainer, &config, &datasets[0], request.verbosity)
+    Ok(if done < total { Ending::Stopped { done, total } } else { Ending::Done(total) })
 }
 
 /// Loads the newest checkpoint, if any; gives back the steps that it has done.
@@ -122,10 +131,6 @@ fn save(run: &Path, state: &State, trainer: &Trainer, keep: u64) -> Result<()> {
     checkpoint::save(run, state, trainer.store(), trainer.optimizer(), keep).map(drop)
 }
 
-fn batcher_fingerprints(datasets: &[Dataset]) -> Vec<String> {
-    datasets.iter().map(|dataset| dataset.fingerprint().to_owned()).collect()
-}
-
 fn due(done: u64, every: u64) -> bool {
     every > 0 && done.is_multiple_of(every)
 }
@@ -146,30 +151,12 @@ fn evaluate(
     step: u64,
     epoch: u64,
     journal: &mut Journal,
-) -> Result<Option<Recalls>> {
+) -> Result<()> {
     if !dataset.manifest.splits.contains_key("val") {
-        return Ok(None);
+        return Ok(());
     }
-    let split = encoder(trainer, config).split(dataset, "val", first_five, |_| {})?;
+    let (clip, device, kind) = (trainer.clip(), trainer.store().device(), trainer.kind());
+    let split = Encoder { clip, device, kind, data: &config.data }.split(dataset, "val", first_five, |_| {})?;
     let recalls = split.embedded.recalls(1);
-    journal.evaluation(&EvaluationLine { step, epoch, evaluation: "val".to_owned(), recalls })?;
-    Ok(Some(recalls))
-}
-
-fn encoder<'a>(trainer: &'a Trainer, config: &'a Config) -> Encoder<'a> {
-    Encoder { clip: trainer.clip(), device: trainer.store().device(), kind: trainer.kind(), data: &config.data }
-}
-
-/// The report of a finished run, with sample retrievals from `val` where there is one.
-fn finish(run: &Path, trainer: &Trainer, config: &Config, dataset: &Dataset, verbosity: Verbosity) -> Result<()> {
-    let page = run.join("report.html");
-    let names = ["val", "train"];
-    let split = names.into_iter().find(|name| dataset.manifest.splits.contains_key(*name)).unwrap_or("train");
-    let images = dataset.manifest.splits[split].images.min(report::MOST_IMAGES);
-    let progress = Progress::new("reporting", "images", images, verbosity);
-    let found = encoder(trainer, config).split(dataset, split, first_five, |images| progress.add(images, String::new));
-    progress.finish();
-    report::write(run, &page, config, dataset, split, &found?, 1)?;
-    println!("{} steps done; report: {}", trainer.plan().total(), page.display());
-    Ok(())
+    journal.evaluation(&EvaluationLine { step, epoch, evaluation: "val".to_owned(), recalls })
 }

@@ -23,7 +23,7 @@ pub struct Trained {
     /// Where it lives.
     pub device: Device,
     clip: Clip,
-    _store: nn::VarStore,
+    store: nn::VarStore,
 }
 
 impl Trained {
@@ -41,12 +41,17 @@ impl Trained {
         device::set_threads(config.run.threads);
         let (store, clip) = trainer::build(&config, device)?;
         weights::load_all(&store, &checkpoint.model())?;
-        Ok(Self { run: run.to_owned(), config, checkpoint, device, clip, _store: store })
+        Ok(Self { run: run.to_owned(), config, checkpoint, device, clip, store: store })
     }
 
     /// The model.
     pub fn clip(&self) -> &Clip {
         &self.clip
+    }
+
+    /// Number of its parameters, statistics of norms not counted.
+    pub fn parameters(&self) -> u64 {
+        self.store.trainable_variables().iter().map(|tensor| tensor.numel() as u64).sum()
     }
 
     /// Its floating-point type.

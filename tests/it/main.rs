@@ -1,3 +1,4 @@
 //! One crate of integration tests (each further one would link arrow and libtorch again), a module a boundary.
 
+mod decode;
 mod shard;

@@ -67,7 +67,12 @@ struct CocoArgs {
     /// COCO captions file, with the split that its images go to; may be given several times
     ///
     /// Without SPLIT= they go to the split of --split. Write ./a=b.json for a file with `=` in its name.
-    #[arg(long, value_name = "[SPLIT=]FILE", required_unless_present = "karpathy", conflicts_with = "karpathy")]
+    #[arg(
+        long,
+        value_name = "[SPLIT=]FILE",
+        required_unless_present = "karpathy",
+        conflicts_with = "karpathy"
+    )]
     captions: Vec<CaptionFile>,
     /// dataset_coco.json: captions and splits in one file; restval counts as train
     #[arg(long, value_name = "FILE")]
@@ -103,10 +108,10 @@ struct CommonArgs {
     #[arg(long, value_name = "PX", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=8192))]
     size: u32,
     /// How an image becomes square: cut to its centre, padded with black, or squashed
-    #[arg(long, default_value = "crop", value_parser = choice(Fit::ALL.map(Fit::name)))]
+    #[arg(long, default_value = "crop", value_parser = choice(Fit::ALL, Fit::name))]
     fit: Fit,
     /// Resampling filter
-    #[arg(long, default_value = "catmull-rom", value_parser = choice(Filter::ALL.map(Filter::name)))]
+    #[arg(long, default_value = "catmull-rom", value_parser = choice(Filter::ALL, Filter::name))]
     filter: Filter,
     /// How pixels are stored
     #[arg(long, value_enum, default_value_t = EncodingArg::Jpeg)]
@@ -190,7 +195,9 @@ impl Args {
     /// The first thing that is wrong, named by its flag.
     pub fn resolve(self) -> Result<Config> {
         let (source, common) = match self.source {
-            SourceArgs::Coco(args) => (Source::Coco(coco(args.images, args.captions, args.karpathy)?), args.common),
+            SourceArgs::Coco(args) => {
+                (Source::Coco(coco(args.images, args.captions, args.karpathy)?), args.common)
+            }
             SourceArgs::Flickr30k(args) => {
                 images_exist(&args.images)?;
                 file_exists("--captions", &args.captions)?;
@@ -237,7 +244,7 @@ impl CommonArgs {
             out: self.out,
             picture: Picture { side: self.size, fit: self.fit, filter: self.filter, encoding },
             tokenizer: self.tokenizer,
-            max_tokens: self.max_tokens,
+            max_tokens: self.max_tokens as usize,
             views: self.views.resolve()?,
             seed: self.seed,
             shard_rows: self.shard_rows,
@@ -252,8 +259,10 @@ impl ViewArgs {
         let file = self.augment.as_ref().map(Self::read).transpose()?;
         let file = file.as_ref();
         let views = self.views.or(file.and_then(|file| file.views));
-        let crop_scale = self.crop_scale.or(file.and_then(|file| file.crop_scale)).unwrap_or(List([0.6, 1.0]));
-        let crop_ratio = self.crop_ratio.or(file.and_then(|file| file.crop_ratio)).unwrap_or(List([0.75, 1.333]));
+        let crop_scale =
+            self.crop_scale.or(file.and_then(|file| file.crop_scale)).unwrap_or(List([0.6, 1.0]));
+        let crop_ratio =
+            self.crop_ratio.or(file.and_then(|file| file.crop_ratio)).unwrap_or(List([0.75, 1.333]));
         let jitter = self.jitter.or(file.and_then(|file| file.jitter)).unwrap_or(List([0.0; 4]));
         let flip = self.flip.or(file.and_then(|file| file.flip)).unwrap_or(0.0);
         let grayscale = self.grayscale.or(file.and_then(|file| file.grayscale)).unwrap_or(0.0);
@@ -263,11 +272,14 @@ impl ViewArgs {
         probability("--grayscale", grayscale)?;
         let [brightness, contrast, saturation, hue] = jitter.0;
         ensure!(
-            [brightness, contrast, saturation].iter().all(|&strength| strength >= 0.0 && strength.is_finite()),
+            [brightness, contrast, saturation]
+                .iter()
+                .all(|&strength| strength >= 0.0 && strength.is_finite()),
             "--jitter: brightness, contrast and saturation are 0 or more"
         );
         ensure!((0.0..=0.5).contains(&hue), "--jitter: hue is between 0 and 0.5 turns, not {hue}");
-        let settings = ViewSettings::new(crop_scale.0.into(), crop_ratio.0.into(), flip, jitter.0, grayscale)?;
+        let settings =
+            ViewSettings::new(crop_scale.0.into(), crop_ratio.0.into(), flip, jitter.0, grayscale)?;
         Ok(Views { count: views.unwrap_or(NonZeroU32::MIN), settings })
     }
 
@@ -349,11 +361,11 @@ fn file_exists(flag: &str, file: &Location) -> Result<()> {
 }
 
 /// One of some names; `--help` lists them.
-fn choice<T, const N: usize>(names: [&'static str; N]) -> impl TypedValueParser<Value = T>
+fn choice<T, const N: usize>(all: [T; N], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
 where
     T: FromStr<Err = String> + Clone + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+    PossibleValuesParser::new(all.map(name)).try_map(|name| name.parse::<T>())
 }
 
 /// A pipe will do too.

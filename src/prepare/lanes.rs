@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::augment::image;
 use super::plan::ShardPlan;
 use super::reject::Reject;
 use super::resize::Resizer;
@@ -53,7 +54,13 @@ impl<'a> Lanes<'a> {
     ///
     /// # Errors
     /// If an image is there but cannot be read, or a shard cannot be written.
-    pub fn fill(&self, shard: &ShardPlan, rows: &[Row], progress: &Progress, rejected: u64) -> Result<Filled> {
+    pub fn fill(
+        &self,
+        shard: &ShardPlan,
+        rows: &[Row],
+        progress: &Progress,
+        rejected: u64,
+    ) -> Result<Filled> {
         self.pool.install(|| {
             let mut files = Files::create(self.config, shard)?;
             let mut blocks = shard.rows.chunks(ROWS_A_JOB * self.config.jobs.get());
@@ -90,7 +97,7 @@ impl<'a> Lanes<'a> {
         };
         let source = match decode(&bytes) {
             Ok(source) => source,
-            Err(error) => return Ok(Err(error.into())),
+            Err(error) => return Ok(Err(Reject::Image(error))),
         };
         let captions = self.captions(row)?;
         let hash = Sha256::digest(&bytes).into();
@@ -126,7 +133,13 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    fn pixels(&self, row: &Row, view: u32, source: &Rgb, resizer: &mut Resizer) -> (Rgb, Crop, Option<Augment>) {
+    fn pixels(
+        &self,
+        row: &Row,
+        view: u32,
+        source: &Rgb,
+        resizer: &mut Resizer,
+    ) -> (Rgb, Crop, Option<Augment>) {
         let Config { picture, views, seed, .. } = self.config;
         if view == 0 {
             let (clean, crop) = resizer.fit(source, picture.fit);
@@ -134,7 +147,7 @@ impl<'a> Lanes<'a> {
         }
         let (crop, augment) = views.settings.draw(*seed, &row.key, view, source.width(), source.height());
         let mut pixels = resizer.crop(source, crop);
-        crate::prepare::augment::image::apply(&mut pixels, &augment);
+        image::apply(&mut pixels, &augment);
         (pixels, crop, Some(augment))
     }
 

@@ -14,7 +14,7 @@ pub mod tokenize;
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 pub use state::Existing;
@@ -48,7 +48,7 @@ pub struct Config {
     /// A WordPiece vocabulary or `tokenizer.json`; the bundled bert-base-uncased where `None`.
     pub tokenizer: Option<Location>,
     /// Longest row of token ids, `[CLS]` and `[SEP]` included.
-    pub max_tokens: u32,
+    pub max_tokens: usize,
     /// Stored views of each image.
     pub views: Views,
     /// Seed of every draw.
@@ -128,7 +128,7 @@ impl Config {
             "size": side,
             "fit": fit.name(),
             "filter": filter.name(),
-            "encoding": encoding.name(),
+            "encoding": encoding_name(encoding),
             "max_tokens": self.max_tokens,
             "views": self.views.count,
             "seed": self.seed,
@@ -138,12 +138,8 @@ impl Config {
             options["quality"] = quality.into();
         }
         if self.views.count.get() > 1 {
-            let settings = &self.views.settings;
-            options["crop_scale"] = json!(settings.crop_scale);
-            options["crop_ratio"] = json!(settings.crop_ratio);
-            options["flip"] = json!(settings.flip);
-            options["jitter"] = json!(settings.jitter);
-            options["grayscale"] = json!(settings.grayscale);
+            let settings = serde_json::to_value(self.views.settings).expect("numbers have a JSON form");
+            options.as_object_mut().zip(settings.as_object().cloned()).map(|(all, more)| all.extend(more));
         }
         options
     }
@@ -159,10 +155,17 @@ impl Picture {
     }
 }
 
+fn encoding_name(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Jpeg { .. } => "jpeg",
+        Encoding::Raw => "raw",
+    }
+}
+
 fn load_tokenizer(config: &Config) -> Result<WordPieces> {
     match &config.tokenizer {
-        Some(file) => WordPieces::from_file(file.path(), config.max_tokens).map_err(|error| error.context("--tokenizer")),
-        None => Ok(WordPieces::bundled(config.max_tokens)),
+        Some(file) => WordPieces::from_file(file.path(), config.max_tokens).context("--tokenizer"),
+        None => WordPieces::bundled(config.max_tokens),
     }
 }
 
@@ -201,7 +204,9 @@ fn fill(
 fn refuse_wrong_folder(filled: &[Filled], listing: &Listing, config: &Config, state: &State) -> Result<()> {
     let mut rejects = filled.iter().flat_map(|filled| &filled.rejects);
     let looked_for = listing.rows.iter().find(|row| row.fault.is_none());
-    let (Some(row), true) = (looked_for, rejects.clone().count() == listing.rows.len()) else { return Ok(()) };
+    let (Some(row), true) = (looked_for, rejects.clone().count() == listing.rows.len()) else {
+        return Ok(());
+    };
     let kinds = ["missing", "no-caption", "duplicate"];
     if !rejects.all(|reject| kinds.contains(&reject.kind.as_str())) {
         return Ok(());

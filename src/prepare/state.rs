@@ -85,12 +85,9 @@ impl Recipe {
         compare("program".into(), &there.tool.clone().into(), &self.tool.clone().into());
         let none = Value::Null;
         for name in names(&there.options, &self.options).into_iter().filter(|name| *name != "inputs") {
-            let flag = if name == "source" { "source".to_owned() } else { format!("--{}", name.replace('_', "-")) };
-            compare(
-                flag,
-                there.options.get(name).unwrap_or(&none),
-                self.options.get(name).unwrap_or(&none),
-            );
+            let flag =
+                if name == "source" { "source".to_owned() } else { format!("--{}", name.replace('_', "-")) };
+            compare(flag, there.options.get(name).unwrap_or(&none), self.options.get(name).unwrap_or(&none));
         }
         compare("--tokenizer".into(), &short(&there.tokenizer.sha256), &short(&self.tokenizer.sha256));
         for part in ["decoder", "encoder", "resizer"] {
@@ -240,7 +237,8 @@ fn refuse_foreign(out: &Location) -> Result<()> {
     let ours = [MANIFEST, SHARDS, REJECTS, HUGGING_FACE, FOLDER];
     for name in names_in(out.path())? {
         let path = out.path().join(&name);
-        let inside = || names_in(&path).is_ok_and(|names| names.iter().all(|n| is_shard(n) || is_temporary(n)));
+        let inside =
+            || names_in(&path).is_ok_and(|names| names.iter().all(|n| is_shard(n) || is_temporary(n)));
         let known = ours.contains(&name.as_str()) || is_temporary(&name) || (path.is_dir() && inside());
         ensure!(
             known,
@@ -324,7 +322,8 @@ fn remove_all(folder: &Path) -> Result<()> {
 }
 
 fn names<'a>(there: &'a Value, here: &'a Value) -> Vec<&'a str> {
-    let keys = |value: &'a Value| value.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
+    let keys =
+        |value: &'a Value| value.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
     let mut names: Vec<&str> = keys(here).collect();
     names.extend(keys(there).filter(|name| here.get(name).is_none()));
     names
@@ -375,8 +374,11 @@ mod tests {
     fn a_difference_is_named_by_its_flag() {
         let there = recipe(json!({"size": 256, "crop_scale": [0.6, 1.0], "quality": 90, "inputs": []}));
         let here = recipe(json!({"size": 224, "crop_scale": [0.5, 1.0], "inputs": []}));
-        let expected =
-            ["--size: 256 there, 224 here", "--crop-scale: 0.6,1.0 there, 0.5,1.0 here", "--quality: 90 there, none here"];
+        let expected = [
+            "--size: 256 there, 224 here",
+            "--crop-scale: 0.6,1.0 there, 0.5,1.0 here",
+            "--quality: 90 there, none here",
+        ];
         assert_eq!(here.differences(&there), expected);
     }
 

@@ -138,8 +138,9 @@ mod tests {
 
     #[test]
     fn captions_of_an_image_that_is_not_listed_are_not_lost() {
-        let rows =
-            read(r#"{"images": [], "annotations": [{"image_id": 4, "caption": "x"}, {"image_id": 4, "caption": "y"}]}"#);
+        let rows = read(
+            r#"{"images": [], "annotations": [{"image_id": 4, "caption": "x"}, {"image_id": 4, "caption": "y"}]}"#,
+        );
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].fault, rows[0].captions.len()), (Some(Fault::NotListed), 2));
     }

@@ -188,7 +188,11 @@ mod tests {
 
     #[test]
     fn token_files_are_read() {
-        check(Form::Token, "a.jpg#0\tx, y\na.jpg#1\tz\nb.jpg#0\tw\n", &[("a.jpg", &["x, y", "z"]), ("b.jpg", &["w"])]);
+        check(
+            Form::Token,
+            "a.jpg#0\tx, y\na.jpg#1\tz\nb.jpg#0\tw\n",
+            &[("a.jpg", &["x, y", "z"]), ("b.jpg", &["w"])],
+        );
     }
 
     #[test]
@@ -199,7 +203,11 @@ mod tests {
 
     #[test]
     fn pairs_in_csv_are_read() {
-        check(Form::Pairs, "image,caption\na.jpg,\"x, \"\"y\"\"\"\na.jpg,z\n", &[("a.jpg", &["x, \"y\"", "z"])]);
+        check(
+            Form::Pairs,
+            "image,caption\na.jpg,\"x, \"\"y\"\"\"\na.jpg,z\n",
+            &[("a.jpg", &["x, \"y\"", "z"])],
+        );
     }
 
     #[test]

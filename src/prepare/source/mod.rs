@@ -165,8 +165,12 @@ impl Fault {
     pub fn reject(self, row: &Row) -> Reject {
         match self {
             Self::NoCaption => Reject::NoCaption,
-            Self::Duplicate => Reject::Duplicate(format!("an earlier one of {}: they share a key", row.split)),
-            Self::NotListed => Reject::Missing("for it: it has captions but is not in the list of images".into()),
+            Self::Duplicate => {
+                Reject::Duplicate(format!("an earlier one of {}: they share a key", row.split))
+            }
+            Self::NotListed => {
+                Reject::Missing("for it: it has captions but is not in the list of images".into())
+            }
         }
     }
 }

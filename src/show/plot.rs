@@ -30,7 +30,7 @@ impl Stroke {
     }
 }
 
-/// One curve; points with a value that is not finite are left out and counted under the plot.
+/// One curve, named in the legend unless its name is empty; points with a value that is not finite are left out and counted under the plot.
 pub struct Curve<'a> {
     pub name: &'a str,
     pub stroke: Stroke,
@@ -95,14 +95,11 @@ impl Plot<'_> {
             let at = 1000.0 * (1.0 - y.place(tick));
             let _ = write!(svg, "<line class=\"grid\" x1=\"0\" x2=\"1000\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>");
         }
-        for (step, _) in self.stages.iter().skip(1) {
+        for (step, _) in self.stages.iter().skip(1).filter(|(step, _)| x.place(*step) <= 1.0) {
             let at = 1000.0 * x.place(*step);
             let _ = write!(svg, "<line class=\"stage\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"0\" y2=\"1000\"/>");
         }
-        for curve in &self.curves {
-            let _ =
-                write!(svg, "<polyline class=\"{}\" points=\"{}\"/>", curve.stroke.class(), curve.path(x, y));
-        }
+        svg.extend(self.curves.iter().map(|curve| curve.polyline(x, y)));
         svg + "</svg>"
     }
 
@@ -116,21 +113,26 @@ impl Plot<'_> {
             let (at, label) = (100.0 * x.place(tick), x.label(tick));
             let _ = write!(text, "<span class=\"x\" style=\"left:{at:.2}%\">{label}</span>");
         }
-        let named = if self.size == Size::Large && self.stages.len() > 1 { self.stages } else { &[] };
-        for (place, (step, name)) in named.iter().enumerate() {
-            let end = named.get(place + 1).map_or(1.0, |(next, _)| x.place(*next));
-            let (at, width) = (100.0 * x.place(*step), 100.0 * (end - x.place(*step)));
-            let _ = write!(
-                text,
-                "<span class=\"name\" style=\"left:{at:.2}%;max-width:{width:.2}%\">{}</span>",
-                escape(name)
-            );
+        if self.size == Size::Large && self.stages.len() > 1 {
+            text += &self.stage_names(x);
         }
         text + "<span class=\"of\">step</span>"
     }
 
+    /// Each name over its stage, cut where the next begins.
+    fn stage_names(&self, x: &Axis) -> String {
+        let place = |step: f64| 100.0 * x.place(step).clamp(0.0, 1.0);
+        let ends = self.stages.iter().skip(1).map(|(next, _)| place(*next)).chain([100.0]);
+        let name = |((step, name), end): (&(f64, String), f64)| {
+            let (at, name) = (place(*step), escape(name));
+            let width = end - at;
+            format!("<span class=\"name\" style=\"left:{at:.2}%;max-width:{width:.2}%\">{name}</span>")
+        };
+        self.stages.iter().zip(ends).map(name).collect()
+    }
+
     fn legend(&self) -> String {
-        if self.curves.len() < 2 {
+        if self.curves.iter().all(|curve| curve.name.is_empty()) {
             return String::new();
         }
         let entry =
@@ -161,33 +163,36 @@ impl Plot<'_> {
 }
 
 impl Curve<'_> {
-    fn path(&self, x: &Axis, y: &Axis) -> String {
+    fn polyline(&self, x: &Axis, y: &Axis) -> String {
         let mut points = thinned(self.points.iter().copied().filter(is_finite).collect());
+        let mut class = self.stroke.class().to_owned();
         if let [only] = points[..] {
-            points.push(only); // a line of no length still draws its round caps: a dot
+            points.push(only); // a line of no length still draws its round caps
+            class += " dot";
         }
-        let mut path = String::new();
-        for (step, value) in points {
-            let _ = write!(path, "{:.1},{:.1} ", 1000.0 * x.place(step), 1000.0 * (1.0 - y.place(value)));
-        }
-        path.truncate(path.trim_end().len());
-        path
+        let place = |(step, value): (f64, f64)| {
+            format!("{:.1},{:.1}", 1000.0 * x.place(step), 1000.0 * (1.0 - y.place(value)))
+        };
+        let path = points.into_iter().map(place).collect::<Vec<_>>().join(" ");
+        format!("<polyline class=\"{class}\" points=\"{path}\"/>")
     }
 }
 
-/// Exponential moving average over about `1/50` of the points, started without bias; a value that
-/// is not finite is passed over.
+/// The mean of each point and its neighbours on both sides, about `1/50` of all points; near the ends
+/// those that there are. Values that are not finite are passed over.
 pub fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let keep = 1.0 - 1.0 / (points.len() as f64 / 50.0).max(1.0);
-    let (mut sum, mut weight) = (0.0, 0.0);
-    let finite = points.iter().copied().filter(is_finite);
-    finite
-        .map(|(step, value)| {
-            sum = keep * sum + (1.0 - keep) * value;
-            weight = keep * weight + (1.0 - keep);
-            (step, sum / weight)
-        })
-        .collect()
+    let finite: Vec<(f64, f64)> = points.iter().copied().filter(is_finite).collect();
+    let widest = finite.len() / 100;
+    let mean = |at: usize| {
+        let window = &finite[at.saturating_sub(widest)..finite.len().min(at + widest + 1)];
+        window.iter().map(|point| point.1 / window.len() as f64).sum()
+    };
+    thinned_places(finite.len()).map(|at| (finite[at].0, mean(at))).collect()
+}
+
+/// At most about [`MOST_POINTS`] places of `count`, evenly spaced: a smooth curve needs no more.
+fn thinned_places(count: usize) -> impl Iterator<Item = usize> {
+    (0..count).step_by(count.div_ceil(MOST_POINTS).max(1))
 }
 
 fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
@@ -261,6 +266,13 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_after_the_last_finite_value_is_not_drawn_outside() {
+        let stages = [(0.0, "head".to_owned()), (3.0, "all".to_owned())];
+        let figure = plot(&[3.0, 2.0, 1.0, f64::NAN], &stages).figure();
+        assert!(!figure.contains("class=\"stage\"") && figure.contains("left:100.00%;max-width:0.00%"));
+    }
+
+    #[test]
     fn a_long_curve_keeps_its_spikes() {
         let mut points: Vec<(f64, f64)> = (0..100_000).map(|step| (f64::from(step), 1.0)).collect();
         points[77_777].1 = 9.0;
@@ -269,8 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_a_constant_changes_nothing() {
+    fn smoothing_keeps_steps_and_constants() {
         let points: Vec<(f64, f64)> = (0..500).map(|step| (f64::from(step), 2.0)).collect();
-        assert!(smoothed(&points).iter().all(|(_, value)| (value - 2.0).abs() < 1e-12));
+        assert!(smoothed(&points).iter().all(|(_, value)| (value - 2.0).abs() < 1e-9));
+        assert_eq!(smoothed(&points).len(), 500);
+        assert!(smoothed(&[(0.0, f64::NAN)]).is_empty());
     }
 }

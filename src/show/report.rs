@@ -151,11 +151,12 @@ fn curves(lines: &[MetricLine], evaluations: &[Evaluation]) -> String {
         lines.iter().map(|line| (line.step as f64, value(line))).collect()
     };
     let plot = |title, unit, curves, size| Plot { title, unit, curves, stages: &stages, size }.figure();
-    let small =
-        |title, unit, value| plot(title, unit, vec![curve("", Stroke::First, points(value))], Size::Small);
-    let loss = points(|line| line.loss);
-    let smooth = smoothed(&loss);
-    let loss = vec![curve("each step", Stroke::Raw, loss), curve("smoothed", Stroke::First, smooth)];
+    let noisy = |raw: &'static str, smooth: &'static str, value| {
+        let points = points(value);
+        let even = smoothed(&points);
+        vec![curve(raw, Stroke::Raw, points), curve(smooth, Stroke::First, even)]
+    };
+    let scale = vec![curve("", Stroke::First, points(|line| line.scale))];
     let rates = vec![
         curve("image", Stroke::First, points(|line| line.lr_image)),
         curve("text", Stroke::Second, points(|line| line.lr_text)),
@@ -163,14 +164,14 @@ fn curves(lines: &[MetricLine], evaluations: &[Evaluation]) -> String {
     ];
     [
         "<h2>Training</h2>\n".to_owned(),
-        plot("Loss", "nats", loss, Size::Large),
+        plot("Loss", "nats", noisy("each step", "smoothed", |line| line.loss), Size::Large),
         "<div class=\"multiples\">\n".to_owned(),
         plot("Learning rate", "", rates, Size::Small),
         recall_plot(evaluations),
-        small("Gradient norm", "before clipping", |line| line.grad_norm),
-        small("Scale", "factor on the cosines", |line| line.scale),
-        small("Throughput", "pairs/s", |line| line.pairs_per_second),
-        small("Waiting for data", "seconds a step", |line| line.wait_seconds),
+        plot("Gradient norm", "before clipping", noisy("", "", |line| line.grad_norm), Size::Small),
+        plot("Scale", "factor on the cosines", scale, Size::Small),
+        plot("Throughput", "pairs/s", noisy("", "", |line| line.pairs_per_second), Size::Small),
+        plot("Waiting for data", "seconds a step", noisy("", "", |line| line.wait_seconds), Size::Small),
         "</div>\n".to_owned(),
     ]
     .concat()
@@ -194,8 +195,8 @@ fn recall_plot(evaluations: &[Evaluation]) -> String {
         found.iter().map(|evaluation| (evaluation.step as f64, 100.0 * value(evaluation))).collect()
     };
     let curves = vec![
-        curve("text → image", Stroke::First, points(|found| found.text_to_image.at_1)),
-        curve("image → text", Stroke::Second, points(|found| found.image_to_text.at_1)),
+        curve("to image", Stroke::First, points(|found| found.text_to_image.at_1)),
+        curve("to text", Stroke::Second, points(|found| found.image_to_text.at_1)),
     ];
     let unit = format!("% of {most}");
     Plot { title: "Recall@1", unit: &unit, curves, stages: &[], size: Size::Small }.figure()
@@ -353,10 +354,10 @@ mod tests {
     }
 
     #[test]
-    fn loss_has_two_polylines_rates_three_and_the_other_four_one_each() {
+    fn rates_have_three_polylines_and_what_is_noisy_a_raw_and_a_smoothed_one() {
         let curves = (0..9).map(|step| line(step, "a", 1.0)).collect();
         let page = html(&Report { curves, ..Report::default() });
-        assert_eq!(page.matches("<polyline").count(), 2 + 3 + 4);
+        assert_eq!(page.matches("<polyline").count(), 3 + 1 + 2 * 4);
     }
 
     #[test]

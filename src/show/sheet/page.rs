@@ -9,10 +9,11 @@ use crate::show::page::{counted, escape, frame, picture};
 /// A page of all rows: the views of a key side by side, below them its key and captions.
 pub fn html(title: &str, rows: &[SheetRow]) -> String {
     let views = rows.iter().map(|row| row.views.len()).max().unwrap_or(1).max(1);
+    let strips = if views > 2 { " strips" } else { "" }; // captions beside the pictures, not below
     let body = match rows {
         [] => "<p class=\"empty\">There are no rows to show.</p>\n".to_owned(),
         rows => format!(
-            "<p class=\"lead\">{}, {}</p>\n<section class=\"sheet\" style=\"--views:{views}\">\n{}</section>\n",
+            "<p class=\"lead\">{}, {}</p>\n<section class=\"sheet{strips}\" style=\"--views:{views}\">\n{}</section>\n",
             counted(rows.len(), "image"),
             counted(views, "view"),
             rows.iter().map(article).collect::<String>()
@@ -23,11 +24,14 @@ pub fn html(title: &str, rows: &[SheetRow]) -> String {
 
 fn article(row: &SheetRow) -> String {
     let views: String = row.views.iter().map(|view| figure(row, view)).collect();
-    let source = row.source.map(|(width, height)| format!(" · source {width}×{height}")).unwrap_or_default();
+    let source = row
+        .source
+        .map(|(width, height)| format!(" <span class=\"whole\">· source {width}×{height}</span>"))
+        .unwrap_or_default();
     let captions: String = row.captions.iter().map(|(kind, text)| caption(*kind, text)).collect();
     format!(
-        "<article><div class=\"views\">{views}</div><span class=\"key\">{}{source}</span>\
-         <ul class=\"captions\">{captions}</ul></article>\n",
+        "<article><div class=\"views\">{views}</div><div><span class=\"key\">{}{source}</span>\
+         <ul class=\"captions\">{captions}</ul></div></article>\n",
         escape(&row.key)
     )
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::model::bert::BertConfig;
-use super::model::clip::Pooling;
+use super::model::bert::{BertConfig, Pooling};
+
 use super::model::resnet::ResnetConfig;
 use super::schedule::Decay;
 

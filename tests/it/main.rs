@@ -1,4 +1,6 @@
 //! One crate of integration tests (each further one would link arrow and libtorch again), a module a boundary.
 
 mod decode;
+#[cfg(feature = "train")]
+mod golden;
 mod shard;

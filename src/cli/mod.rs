@@ -1,1 +1,3 @@
-//! (laid in the next commits)
+//! Flags → checked config. `clap` stays in here; a `Config` that leaves holds only valid values.
+
+pub mod shards;

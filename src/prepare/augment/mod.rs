@@ -1,0 +1,3 @@
+//! Further views of a sample.
+
+pub mod image;

@@ -1,0 +1,91 @@
+//! Pixels → the bytes of a shard.
+
+use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+
+use crate::sample::{Rgb, Stored};
+
+/// Encoder and version for the manifest: another may write other bytes.
+pub const ENCODER: &str = "jpeg-encoder 0.7.1";
+
+/// How pictures are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Baseline JPEG with chroma at half resolution (4:2:0).
+    Jpeg {
+        /// 1 (smallest) … 100 (best).
+        quality: u8,
+    },
+    /// The pixels themselves.
+    Raw,
+}
+
+/// The picture's stored bytes. The same pixels give the same bytes on every machine.
+///
+/// # Panics
+/// If a JPEG's side is over 65,535 pixels.
+pub fn encode(image: &Rgb, encoding: Encoding) -> Stored {
+    match encoding {
+        Encoding::Jpeg { quality } => Stored::Jpeg(jpeg(image, quality)),
+        Encoding::Raw => Stored::Raw(image.pixels().to_vec()),
+    }
+}
+
+fn jpeg(image: &Rgb, quality: u8) -> Vec<u8> {
+    let side = |pixels: u32| u16::try_from(pixels).expect("a side that a JPEG can have");
+    let mut bytes = Vec::with_capacity(image.pixels().len() / 8);
+    let mut encoder = Encoder::new(&mut bytes, quality);
+    encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
+    // The default takes every fourth chroma sample as it is, which fringes coloured edges.
+    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+    encoder
+        .encode(image.pixels(), side(image.width()), side(image.height()), ColorType::Rgb)
+        .expect("writing to memory does not fail");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::decode;
+
+    /// Smooth colours with a dark corner.
+    fn picture() -> Rgb {
+        let pixel = |x: u32, y: u32| match x > 40 && y > 24 {
+            true => [(30 + x) as u8, (40 + y) as u8, 45],
+            false => [(60 + x * 2) as u8, (90 + y * 2) as u8, (170 - x) as u8],
+        };
+        let pixels = (0..48).flat_map(|y| (0..64).flat_map(move |x| pixel(x, y))).collect();
+        Rgb::new(64, 48, pixels)
+    }
+
+    fn psnr(left: &Rgb, right: &Rgb) -> f64 {
+        let squares: f64 = left
+            .pixels()
+            .iter()
+            .zip(right.pixels())
+            .map(|(&l, &r)| (f64::from(l) - f64::from(r)).powi(2))
+            .sum();
+        10.0 * (255f64.powi(2) * left.pixels().len() as f64 / squares).log10()
+    }
+
+    #[test]
+    fn a_jpeg_at_quality_90_looks_like_its_picture() {
+        let picture = picture();
+        let stored = encode(&picture, Encoding::Jpeg { quality: 90 });
+        let back = decode(stored.bytes()).unwrap();
+        let psnr = psnr(&picture, &back);
+        assert!(psnr > 36.0, "{psnr:.1} dB");
+    }
+
+    #[test]
+    fn a_lower_quality_takes_fewer_bytes() {
+        let size = |quality| encode(&picture(), Encoding::Jpeg { quality }).bytes().len();
+        assert!(size(50) < size(90));
+    }
+
+    #[test]
+    fn raw_is_the_pixels() {
+        let picture = picture();
+        assert_eq!(encode(&picture, Encoding::Raw), Stored::Raw(picture.pixels().to_vec()));
+    }
+}

@@ -1,0 +1,95 @@
+//! Every odd and every bad image of `tests/data/odd`, against what Pillow makes of it.
+
+use std::fs;
+use std::path::Path;
+
+use pairmill::decode::{DecodeError, decode, decode_stored_jpeg_into};
+use pairmill::sample::Rgb;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Expected {
+    file: String,
+    kind: String,
+    reference: Option<String>,
+    #[serde(default)]
+    tolerance: u8,
+}
+
+fn bytes(name: &str) -> Vec<u8> {
+    fs::read(Path::new("tests/data/odd").join(name)).unwrap()
+}
+
+fn expected() -> Vec<Expected> {
+    serde_json::from_slice(&bytes("expected.json")).unwrap()
+}
+
+fn reference(name: &str) -> Rgb {
+    let image = image::load_from_memory(&bytes(name)).unwrap().into_rgb8();
+    Rgb::new(image.width(), image.height(), image.into_raw())
+}
+
+/// The largest difference of a channel.
+fn difference(left: &Rgb, right: &Rgb) -> u8 {
+    assert_eq!((left.width(), left.height()), (right.width(), right.height()));
+    left.pixels().iter().zip(right.pixels()).map(|(&l, &r)| l.abs_diff(r)).max().unwrap()
+}
+
+#[test]
+fn every_good_image_has_the_right_pixels() {
+    let mut wrong = Vec::new();
+    for case in expected().into_iter().filter(|case| case.kind == "ok") {
+        let reference = reference(case.reference.as_ref().unwrap());
+        match decode(&bytes(&case.file)).map(|image| difference(&image, &reference)) {
+            Ok(difference) if difference <= case.tolerance => {}
+            other => wrong.push((case.file, other, case.tolerance)),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_bad_image_is_told_by_its_kind() {
+    let mut wrong = Vec::new();
+    for case in expected().into_iter().filter(|case| case.kind != "ok") {
+        match decode(&bytes(&case.file)) {
+            Err(error) if error.kind() == case.kind => {}
+            other => wrong.push((case.file, case.kind, other)),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_jpeg_or_png_cut_anywhere_is_never_a_picture() {
+    for name in ["plain.jpg", "progressive.jpg", "exif-6-420.jpg", "rgb.png"] {
+        let whole = bytes(name);
+        // The last 12 bytes of a PNG are its end chunk: without it all pixels are there.
+        for length in 1..whole.len() - if name.ends_with("png") { 16 } else { 0 } {
+            assert_eq!(decode(&whole[..length]), Err(DecodeError::Truncated), "{name}, {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_stored_jpeg_is_decoded_into_the_callers_slice() {
+    let image = decode(&bytes("420.jpg")).unwrap();
+    let mut out = vec![0; image.pixels().len()];
+    decode_stored_jpeg_into(&bytes("420.jpg"), image.width(), image.height(), &mut out).unwrap();
+    assert!(out == image.pixels());
+}
+
+#[test]
+fn a_stored_jpeg_of_another_size_is_corrupt() {
+    let mut out = vec![0; 32 * 32 * 3];
+    let error = decode_stored_jpeg_into(&bytes("plain.jpg"), 32, 32, &mut out).unwrap_err();
+    assert_eq!((error.kind(), error.to_string()), ("corrupt", "64x48 Rgb8, not 32x32 Rgb8".to_owned()));
+}
+
+#[test]
+fn a_cut_stored_jpeg_is_truncated() {
+    let whole = bytes("plain.jpg");
+    let mut out = vec![0; 64 * 48 * 3];
+    let cut = decode_stored_jpeg_into(&whole[..whole.len() - 100], 64, 48, &mut out);
+    assert_eq!(cut, Err(DecodeError::Truncated));
+}

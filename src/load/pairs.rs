@@ -226,7 +226,8 @@ impl<'a> Row<'a> {
     pub fn picture(&self, view: u32, buffer: &mut Vec<u8>) -> Result<(Pixels, StoredRow), LoadError> {
         let file = self.shard.view(view)?;
         let bad = |why| LoadError::Sample { place: self.place(view), why };
-        file.reader.picture(self.row, buffer).map_err(|error| bad(error.root_cause().to_string()))?;
+        let reading = file.reader.picture(self.row, buffer);
+        reading.map_err(|error| bad(error.chain().nth(1).unwrap_or(error.as_ref()).to_string()))?; // its first part is the place
         let (stored, checked) = (file.stored[self.row], &file.checked[self.row]);
         if !checked.load(Ordering::Relaxed) {
             if crc32c::crc32c(buffer) != stored.crc32c {

@@ -96,7 +96,7 @@ impl Recipe<'_> {
 
     fn sample(&self, at: usize, view: u32) -> Sample {
         let side = self.side();
-        let colour = |x: u32, y: u32| [at as u8 * 7, (x * 9) as u8 + view as u8 * 40, (y * 9) as u8];
+        let colour = |x: u32, y: u32| [(at * 7) as u8, (x * 9 + view * 40) as u8, (y * 9) as u8];
         let pixels: Vec<u8> = (0..side * side).flat_map(|p| colour(p % side, p / side)).collect();
         let stored = match self.pixels {
             Pixels::Image => Stored::Jpeg(jpeg(&pixels, side)),

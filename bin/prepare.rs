@@ -1,1 +1,26 @@
-fn main() {}
+//! `prepare`: photos and captions → Parquet shards.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use pairmill::cli::prepare::Args;
+use pairmill::prepare;
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<()> {
+    let verbosity = args.verbosity();
+    let config = args.resolve()?;
+    let summary = prepare::run(&config, verbosity)?;
+    println!("{summary}");
+    Ok(())
+}

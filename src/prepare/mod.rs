@@ -1,7 +1,279 @@
-//! From photos and captions to shards.
+//! Photos and captions → shards.
 
 pub mod augment;
 pub mod encode;
+pub mod lanes;
+pub mod plan;
 pub mod reject;
 pub mod resize;
+pub mod source;
+mod state;
+mod summary;
 pub mod tokenize;
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+pub use state::Existing;
+pub use summary::{Summary, Work};
+
+use crate::decode::DECODER;
+use crate::progress::{Progress, Verbosity};
+use crate::shard::manifest::{Manifest, RejectEntry, Totals};
+use crate::shard::{Dataset, Pixels, ShardEntry, schema};
+use crate::store::Location;
+use augment::image::ViewSettings;
+use encode::{ENCODER, Encoding};
+use lanes::Lanes;
+use plan::{ShardPlan, plan};
+use resize::{Filter, Fit, RESIZER};
+use source::{Listing, Source};
+use state::{Filled, Found, Recipe, State};
+use tokenize::WordPieces;
+
+/// Everything `prepare` is told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the pairs come from.
+    pub source: Source,
+    /// Split of rows whose source names none.
+    pub split: String,
+    /// The dataset's folder.
+    pub out: Location,
+    /// How pictures are stored.
+    pub picture: Picture,
+    /// A WordPiece vocabulary or `tokenizer.json`; the bundled bert-base-uncased where `None`.
+    pub tokenizer: Option<Location>,
+    /// Longest row of token ids, `[CLS]` and `[SEP]` included.
+    pub max_tokens: usize,
+    /// Stored views of each image.
+    pub views: Views,
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Rows planned into a shard.
+    pub shard_rows: NonZeroU32,
+    /// Threads.
+    pub jobs: NonZeroUsize,
+    /// What to do with a dataset that is there already.
+    pub existing: Existing,
+}
+
+/// How pictures are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Picture {
+    /// Width and height in pixels.
+    pub side: u32,
+    /// How a picture of another shape becomes square.
+    pub fit: Fit,
+    /// How pixels are weighed.
+    pub filter: Filter,
+    /// Compressed or raw.
+    pub encoding: Encoding,
+}
+
+/// Stored views: view 0 is clean, the others are drawn from the settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Views {
+    /// How many, the clean one included.
+    pub count: NonZeroU32,
+    /// What the others are drawn from.
+    pub settings: ViewSettings,
+}
+
+/// Makes the dataset, or finishes the one that an earlier run began.
+///
+/// # Errors
+/// If an input or OUT cannot be read or written, or OUT holds a dataset of other options.
+pub fn run(config: &Config, verbosity: Verbosity) -> Result<Summary> {
+    let tokenizer = load_tokenizer(config)?;
+    let listing = config.source.read(&config.split)?;
+    let shards = plan(&listing.rows, config.shard_rows);
+    let recipe = config.recipe(&listing, &tokenizer);
+    let state = match state::open(&config.out, &recipe, config.existing)? {
+        Found::Finished(dataset) => return already_finished(config, dataset),
+        Found::Open(state) => state,
+    };
+    let progress = Progress::new("preparing", "images", listing.rows.len() as u64, verbosity);
+    let (filled, earlier) = fill(config, &tokenizer, &listing, &shards, &state, &progress)?;
+    progress.finish();
+    refuse_wrong_folder(&filled, &listing, config, &state)?;
+    let (manifest, rejects) = publish(config, recipe, filled)?;
+    state.close()?;
+    let images = listing.rows.len() as u64 - earlier;
+    let work = Work::Done { images, earlier, seconds: progress.seconds() };
+    Ok(Summary { out: config.out.clone(), manifest, examples: examples(rejects), work })
+}
+
+impl Config {
+    /// Whatever shapes bytes, and nothing else: no paths, no number of jobs.
+    fn recipe(&self, listing: &Listing, tokenizer: &WordPieces) -> Recipe {
+        let codec = [("decoder", DECODER), ("encoder", ENCODER), ("resizer", RESIZER)];
+        Recipe {
+            tool: concat!("pairmill ", env!("CARGO_PKG_VERSION")).to_owned(),
+            options: self.options(listing),
+            tokenizer: tokenizer.id(),
+            codec: codec.map(|(part, version)| (part.to_owned(), version.to_owned())).into(),
+        }
+    }
+
+    fn options(&self, listing: &Listing) -> Value {
+        let Picture { side, fit, filter, encoding } = self.picture;
+        let mut options = json!({
+            "source": self.source.name(),
+            "inputs": listing.inputs.iter().map(source::Input::to_json).collect::<Vec<_>>(),
+            "split": self.split,
+            "size": side,
+            "fit": fit.name(),
+            "filter": filter.name(),
+            "encoding": encoding_name(encoding),
+            "max_tokens": self.max_tokens,
+            "views": self.views.count,
+            "seed": self.seed,
+            "shard_rows": self.shard_rows,
+        });
+        if let Encoding::Jpeg { quality } = encoding {
+            options["quality"] = quality.into();
+        }
+        if self.views.count.get() > 1 {
+            let settings = serde_json::to_value(self.views.settings).expect("numbers have a JSON form");
+            options.as_object_mut().zip(settings.as_object().cloned()).map(|(all, more)| all.extend(more));
+        }
+        options
+    }
+}
+
+impl Picture {
+    /// The column that holds them.
+    pub fn pixels(&self) -> Pixels {
+        match self.encoding {
+            Encoding::Jpeg { .. } => Pixels::Image,
+            Encoding::Raw => Pixels::Raw { side: self.side },
+        }
+    }
+}
+
+fn encoding_name(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Jpeg { .. } => "jpeg",
+        Encoding::Raw => "raw",
+    }
+}
+
+fn load_tokenizer(config: &Config) -> Result<WordPieces> {
+    match &config.tokenizer {
+        Some(file) => WordPieces::from_file(file.path(), config.max_tokens).context("--tokenizer"),
+        None => WordPieces::bundled(config.max_tokens),
+    }
+}
+
+/// Fills the shards that no earlier run has finished. Gives back all of them, and how many rows the
+/// earlier run had done.
+fn fill(
+    config: &Config,
+    tokenizer: &WordPieces,
+    listing: &Listing,
+    shards: &[ShardPlan],
+    state: &State,
+    progress: &Progress,
+) -> Result<(Vec<Filled>, u64)> {
+    let lanes = Lanes::new(config, tokenizer)?;
+    let (mut all, mut earlier, mut rejected) = (Vec::with_capacity(shards.len()), 0, 0);
+    for shard in shards {
+        let filled = match state.finished(shard)? {
+            Some(filled) => {
+                earlier += shard.rows.len() as u64;
+                progress.skip(shard.rows.len() as u64);
+                filled
+            }
+            None => {
+                let filled = lanes.fill(shard, &listing.rows, progress, rejected)?;
+                state.finish(shard, &filled)?;
+                filled
+            }
+        };
+        rejected += filled.rejects.len() as u64;
+        all.push(filled);
+    }
+    Ok((all, earlier))
+}
+
+/// Not one image where the captions say 100,000: that is a wrong `--images`, not a dataset.
+fn refuse_wrong_folder(filled: &[Filled], listing: &Listing, config: &Config, state: &State) -> Result<()> {
+    let mut rejects = filled.iter().flat_map(|filled| &filled.rejects);
+    let looked_for = listing.rows.iter().find(|row| row.fault.is_none());
+    let (Some(row), true) = (looked_for, rejects.clone().count() == listing.rows.len()) else {
+        return Ok(());
+    };
+    let kinds = ["missing", "no-caption", "duplicate"];
+    if !rejects.all(|reject| kinds.contains(&reject.kind.as_str())) {
+        return Ok(());
+    }
+    state.abandon()?;
+    let folders = config.source.images().iter().map(Location::to_string).collect::<Vec<_>>().join(", ");
+    bail!("--images: none of the images that the captions name is in {folders}; the first is {}", row.path())
+}
+
+fn publish(config: &Config, recipe: Recipe, filled: Vec<Filled>) -> Result<(Manifest, Vec<RejectEntry>)> {
+    let mut splits: BTreeMap<String, Totals> = BTreeMap::new();
+    let mut rejects: BTreeMap<String, u64> = BTreeMap::new();
+    for shard in &filled {
+        add(splits.entry(shard.entries[0].split.clone()).or_default(), &totals(shard));
+        shard.rejects.iter().for_each(|reject| *rejects.entry(reject.kind.clone()).or_default() += 1);
+    }
+    let mut sums = Totals::default();
+    splits.values().for_each(|split| add(&mut sums, split));
+    let manifest = Manifest {
+        schema: schema::VERSION,
+        tool: recipe.tool,
+        options: recipe.options,
+        seed: config.seed,
+        tokenizer: recipe.tokenizer,
+        codec: recipe.codec,
+        totals: sums,
+        splits,
+        rejects,
+        tables: BTreeMap::new(),
+    };
+    let (entries, rejects): (Vec<Vec<ShardEntry>>, Vec<Vec<RejectEntry>>) =
+        filled.into_iter().map(|filled| (filled.entries, filled.rejects)).unzip();
+    let (entries, rejects) = (entries.concat(), rejects.concat());
+    Ok((manifest.publish(config.out.path(), &entries, &rejects)?, rejects))
+}
+
+fn totals(shard: &Filled) -> Totals {
+    let clean = &shard.entries[0];
+    Totals {
+        images: clean.rows,
+        rows: shard.entries.iter().map(|entry| entry.rows).sum(),
+        captions: shard.captions,
+        empty_captions: shard.empty_captions,
+        shards: shard.entries.len() as u64,
+        bytes: shard.entries.iter().map(|entry| entry.bytes).sum(),
+    }
+}
+
+fn add(sums: &mut Totals, more: &Totals) {
+    sums.images += more.images;
+    sums.rows += more.rows;
+    sums.captions += more.captions;
+    sums.empty_captions += more.empty_captions;
+    sums.shards += more.shards;
+    sums.bytes += more.bytes;
+}
+
+fn already_finished(config: &Config, dataset: Dataset) -> Result<Summary> {
+    let examples = examples(dataset.rejects()?);
+    Ok(Summary { out: config.out.clone(), manifest: dataset.manifest, examples, work: Work::None })
+}
+
+/// The first reject of each kind.
+fn examples(rejects: Vec<RejectEntry>) -> BTreeMap<String, RejectEntry> {
+    let mut examples = BTreeMap::new();
+    for reject in rejects {
+        examples.entry(reject.kind.clone()).or_insert(reject);
+    }
+    examples
+}

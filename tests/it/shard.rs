@@ -84,5 +84,5 @@ fn a_cut_shard_is_an_error_that_names_it() {
     let error = format!("{:#}", ShardReader::open(&path).err().unwrap());
     assert!(error.starts_with(&format!("cannot read the shard {}", path.display())), "{error}");
     let error = format!("{:#}", reader.picture(0, &mut Vec::new()).unwrap_err());
-    assert!(error.ends_with("the file is shorter than its index says"), "{error}");
+    assert!(error.contains("the file is shorter than its index says"), "{error}");
 }

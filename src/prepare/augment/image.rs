@@ -9,7 +9,7 @@ use crate::sample::{Augment, Crop, Rgb};
 use crate::seed::{Draws, Purpose, hash64, seed_for};
 
 /// What the augmented views of a run may look like.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct ViewSettings {
     crop_scale: (f64, f64),
     crop_ratio: (f64, f64),

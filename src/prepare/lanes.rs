@@ -1,0 +1,218 @@
+//! The threads of `prepare`: rows of a shard side by side, shards one after another.
+//!
+//! A shard's rows go in blocks through a pool of `--jobs` threads; while one block is computed the
+//! one before it is written, so memory is bounded by the number of jobs. Blocks and rows are
+//! written in the plan's order: the number of jobs never shows in a file. A bad run (a disk that
+//! fails) ends the block it happens in and then the run; the unfinished files vanish with their
+//! writers. The pool ends with [`Lanes`].
+
+use anyhow::{Context, Result};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::augment::image;
+use super::plan::ShardPlan;
+use super::reject::Reject;
+use super::resize::Resizer;
+use super::source::Row;
+use super::state::Filled;
+use super::tokenize::WordPieces;
+use super::{Config, encode};
+use crate::decode::decode;
+use crate::files::sha256_file;
+use crate::progress::Progress;
+use crate::sample::{Augment, Caption, CaptionKind, Crop, Rgb, Sample};
+use crate::shard::manifest::RejectEntry;
+use crate::shard::{ShardEntry, ShardWriter};
+
+/// Rows a thread gets of a block: enough that the threads end together, few enough for memory.
+const ROWS_A_JOB: usize = 16;
+
+/// A pool that fills shards.
+pub struct Lanes<'a> {
+    config: &'a Config,
+    tokenizer: &'a WordPieces,
+    pool: rayon::ThreadPool,
+}
+
+/// A row in every view, or why there is none.
+type Milled = Result<Vec<Sample>, Reject>;
+
+impl<'a> Lanes<'a> {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// If the operating system gives no threads.
+    pub fn new(config: &'a Config, tokenizer: &'a WordPieces) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(config.jobs.get());
+        let pool = pool.thread_name(|lane| format!("lane-{lane}")).build();
+        Ok(Self { config, tokenizer, pool: pool.context("--jobs: cannot start the threads")? })
+    }
+
+    /// Makes the files of one shard, one a view. In each stand the same keys in the same order;
+    /// where every row was rejected they hold no row.
+    ///
+    /// # Errors
+    /// If an image is there but cannot be read, or a shard cannot be written.
+    pub fn fill(
+        &self,
+        shard: &ShardPlan,
+        rows: &[Row],
+        progress: &Progress,
+        rejected: u64,
+    ) -> Result<Filled> {
+        self.pool.install(|| {
+            let mut files = Files::create(self.config, shard)?;
+            let mut blocks = shard.rows.chunks(ROWS_A_JOB * self.config.jobs.get());
+            let mut ready = blocks.next().map(|block| self.mill(block, rows)).transpose()?;
+            while let Some(block) = ready {
+                let next = || blocks.next().map(|block| self.mill(block, rows)).transpose();
+                let (written, milled) = rayon::join(|| files.write(block, rows), next);
+                let count = written?;
+                progress.add(count, || format!("{} rejected", rejected + files.filled.rejects.len() as u64));
+                ready = milled?;
+            }
+            files.finish(self.config, shard)
+        })
+    }
+
+    fn mill(&self, block: &[usize], rows: &[Row]) -> Result<Vec<(usize, Milled)>> {
+        let picture = &self.config.picture;
+        let resizer = || Resizer::new(picture.side, picture.filter);
+        let milled = block.par_iter().map_init(resizer, |resizer, &place| {
+            let row = &rows[place];
+            let milled = self.row(row, resizer).with_context(|| format!("key {}", row.key))?;
+            Ok((place, milled))
+        });
+        milled.collect()
+    }
+
+    fn row(&self, row: &Row, resizer: &mut Resizer) -> Result<Milled> {
+        if let Some(fault) = row.fault {
+            return Ok(Err(fault.reject(row)));
+        }
+        let bytes = match row.read_image(self.config.source.images())? {
+            Ok(bytes) => bytes,
+            Err(reject) => return Ok(Err(reject)),
+        };
+        let source = match decode(&bytes) {
+            Ok(source) => source,
+            Err(error) => return Ok(Err(Reject::Image(error))),
+        };
+        let captions = self.captions(row)?;
+        let hash = Sha256::digest(&bytes).into();
+        let views = 0..self.config.views.count.get();
+        let sample = |view| self.view(row, view, &source, resizer, captions.clone(), hash);
+        Ok(Ok(views.map(sample).collect()))
+    }
+
+    fn view(
+        &self,
+        row: &Row,
+        view: u32,
+        source: &Rgb,
+        resizer: &mut Resizer,
+        captions: Vec<Caption>,
+        source_sha256: [u8; 32],
+    ) -> Sample {
+        let (stored, crop, augment) = self.pixels(row, view, source, resizer);
+        Sample {
+            key: row.key.clone(),
+            image_id: row.image_id,
+            view: view as i32,
+            width: stored.width() as i32,
+            height: stored.height() as i32,
+            stored: encode::encode(&stored, self.config.picture.encoding),
+            source_width: source.width() as i32,
+            source_height: source.height() as i32,
+            crop,
+            augment,
+            captions,
+            meta: None,
+            source_sha256,
+        }
+    }
+
+    fn pixels(
+        &self,
+        row: &Row,
+        view: u32,
+        source: &Rgb,
+        resizer: &mut Resizer,
+    ) -> (Rgb, Crop, Option<Augment>) {
+        let Config { picture, views, seed, .. } = self.config;
+        if view == 0 {
+            let (clean, crop) = resizer.fit(source, picture.fit);
+            return (clean, crop, None);
+        }
+        let (crop, augment) = views.settings.draw(*seed, &row.key, view, source.width(), source.height());
+        let mut pixels = resizer.crop(source, crop);
+        image::apply(&mut pixels, &augment);
+        (pixels, crop, Some(augment))
+    }
+
+    fn captions(&self, row: &Row) -> Result<Vec<Caption>> {
+        let caption = |(of, text): (usize, &String)| {
+            let tokens = self.tokenizer.encode(text)?;
+            Ok(Caption { text: text.clone(), kind: CaptionKind::Original, of: of as i32, tokens })
+        };
+        row.captions.iter().enumerate().map(caption).collect()
+    }
+}
+
+/// The files of one shard while they are written.
+struct Files {
+    writers: Vec<ShardWriter>,
+    filled: Filled,
+    rows: u64,
+}
+
+impl Files {
+    fn create(config: &Config, shard: &ShardPlan) -> Result<Self> {
+        let path = |view| config.out.join(ShardEntry::path_of(&shard.split, view, shard.number));
+        let writer = |view| ShardWriter::create(path(view).path(), config.picture.pixels());
+        let writers = (0..config.views.count.get()).map(writer).collect::<Result<_>>()?;
+        Ok(Self { writers, filled: Filled::default(), rows: 0 })
+    }
+
+    /// Appends a block and gives back how many rows it had, rejected ones included.
+    fn write(&mut self, block: Vec<(usize, Milled)>, rows: &[Row]) -> Result<u64> {
+        let count = block.len() as u64;
+        let mut by_view: Vec<Vec<Sample>> = self.writers.iter().map(|_| Vec::new()).collect();
+        for (place, milled) in block {
+            let row = &rows[place];
+            self.filled.empty_captions += row.empty_captions;
+            match milled {
+                Err(reject) => self.filled.rejects.push(entry(row, &reject)),
+                Ok(views) => {
+                    self.rows += 1;
+                    self.filled.captions += row.captions.len() as u64;
+                    by_view.iter_mut().zip(views).for_each(|(samples, sample)| samples.push(sample));
+                }
+            }
+        }
+        for (writer, samples) in self.writers.iter_mut().zip(&by_view) {
+            writer.write(samples)?;
+        }
+        Ok(count)
+    }
+
+    fn finish(self, config: &Config, shard: &ShardPlan) -> Result<Filled> {
+        let finish = |(view, writer): (usize, ShardWriter)| {
+            writer.finish()?;
+            let path = ShardEntry::path_of(&shard.split, view as u32, shard.number);
+            let file = config.out.join(&path);
+            let (split, number, view) = (shard.split.clone(), shard.number, view as u32);
+            let bytes = file.path().metadata().with_context(|| format!("cannot read {file}"))?.len();
+            let sha256 = sha256_file(file.path())?;
+            Ok(ShardEntry { path, split, view, number, rows: self.rows, bytes, sha256 })
+        };
+        let entries = self.writers.into_par_iter().enumerate().map(finish).collect::<Result<_>>()?;
+        Ok(Filled { entries, ..self.filled })
+    }
+}
+
+fn entry(row: &Row, reject: &Reject) -> RejectEntry {
+    let (key, kind, message) = (row.key.clone(), reject.kind().to_owned(), reject.to_string());
+    RejectEntry { key, path: row.path(), kind, message }
+}

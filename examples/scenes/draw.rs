@@ -6,11 +6,7 @@ pub struct Draw(u64);
 impl Draw {
     /// The numbers of one item: `parts` is its address below the seed.
     pub fn at(seed: u64, parts: &[u64]) -> Draw {
-        Draw(
-            parts
-                .iter()
-                .fold(mix(seed), |state, part| mix(state ^ part)),
-        )
+        Draw(parts.iter().fold(mix(seed), |state, part| mix(state ^ part)))
     }
 
     pub fn next(&mut self) -> u64 {

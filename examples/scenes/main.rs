@@ -66,10 +66,7 @@ fn run(args: &Args) -> Result<()> {
     let out = args.out.display();
     let stamp = json!({"version": 1, "n": args.n, "seed": args.seed});
     if finished(&args.out, &stamp)? {
-        println!(
-            "{out}: {} scenes of seed {} are already there",
-            args.n, args.seed
-        );
+        println!("{out}: {} scenes of seed {} are already there", args.n, args.seed);
         return Ok(());
     }
     let start = Instant::now();
@@ -81,10 +78,7 @@ fn run(args: &Args) -> Result<()> {
     write_json(&args.out.join("dataset.json"), &tables::karpathy(&scenes))?;
     write_json(&args.out.join("scenes.json"), &stamp)?;
     let (n, megabytes, seconds) = (args.n, bytes as f64 / 1e6, start.elapsed().as_secs_f64());
-    println!(
-        "{out}: {n} scenes of seed {}, {megabytes:.1} MB, {seconds:.1} s",
-        args.seed
-    );
+    println!("{out}: {n} scenes of seed {}, {megabytes:.1} MB, {seconds:.1} s", args.seed);
     Ok(())
 }
 
@@ -146,11 +140,7 @@ impl Progress {
         let style = ProgressStyle::with_template("scenes {bar:30} {pos}/{len} {per_sec} {eta}");
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
             .with_style(style.expect("a template that was tried"));
-        Progress {
-            bar,
-            done: AtomicU64::new(0),
-            plain: !stderr().is_terminal(),
-        }
+        Progress { bar, done: AtomicU64::new(0), plain: !stderr().is_terminal() }
     }
 
     fn one_more(&self) {

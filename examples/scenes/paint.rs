@@ -30,9 +30,7 @@ fn paint_background(pixels: &mut [u8], background: Background, draw: &mut Draw) 
         Background::Plain => {
             let reach = across.abs() * WIDTH as f32 + down.abs() * HEIGHT as f32;
             let (x0, y0) = (WIDTH as f32 / 2.0, HEIGHT as f32 / 2.0);
-            fill(pixels, inks, |x, y| {
-                0.5 + ((x - x0) * across + (y - y0) * down) / reach
-            });
+            fill(pixels, inks, |x, y| 0.5 + ((x - x0) * across + (y - y0) * down) / reach);
         }
         Background::Striped => {
             fill(pixels, inks, |x, y| band(x * across + y * down, period));
@@ -47,9 +45,7 @@ fn paint_background(pixels: &mut [u8], background: Background, draw: &mut Draw) 
         }
         Background::Wavy => {
             let length = draw.between(12.0, 24.0);
-            let sway: Vec<f32> = (0..WIDTH)
-                .map(|x| 0.3 * period * (x as f32 / length).sin())
-                .collect();
+            let sway: Vec<f32> = (0..WIDTH).map(|x| 0.3 * period * (x as f32 / length).sin()).collect();
             fill(pixels, inks, |x, y| band(y + sway[x as usize], period));
         }
     }
@@ -65,9 +61,7 @@ fn quiet_inks(draw: &mut Draw) -> [Ink; 2] {
 
 /// Mixes the inks by `share` of the second (0 to 1) at each pixel's centre.
 fn fill(pixels: &mut [u8], [first, second]: [Ink; 2], share: impl Fn(f32, f32) -> f32) {
-    let mixed: Vec<[u8; 3]> = (0..=255)
-        .map(|n| blend(first, second, n as f32 / 255.0))
-        .collect();
+    let mixed: Vec<[u8; 3]> = (0..=255).map(|n| blend(first, second, n as f32 / 255.0)).collect();
     let rows = pixels.chunks_exact_mut(WIDTH as usize * 3);
     for (y, row) in rows.enumerate() {
         for (x, pixel) in row.as_chunks_mut::<3>().0.iter_mut().enumerate() {
@@ -177,12 +171,7 @@ fn outline(shape: Shape) -> Outline {
     match shape {
         Shape::Circle => Outline::Disc,
         Shape::Ring => Outline::Ring,
-        Shape::Square => Outline::Polygon(vec![
-            [-0.88, -0.88],
-            [0.88, -0.88],
-            [0.88, 0.88],
-            [-0.88, 0.88],
-        ]),
+        Shape::Square => Outline::Polygon(vec![[-0.88, -0.88], [0.88, -0.88], [0.88, 0.88], [-0.88, 0.88]]),
         Shape::Triangle => Outline::Polygon(vec![[0.0, -0.92], [1.0, 0.86], [-1.0, 0.86]]),
         Shape::Diamond => Outline::Polygon(vec![[0.0, -1.0], [0.7, 0.0], [0.0, 1.0], [-0.7, 0.0]]),
         Shape::Star => Outline::Polygon(around(10, |i| if i % 2 == 0 { 1.0 } else { 0.42 })),
@@ -222,9 +211,5 @@ fn polygon_distance(corners: &[[f32; 2]], x: f32, y: f32) -> f32 {
         }
         from = to;
     }
-    if inside {
-        -nearest.sqrt()
-    } else {
-        nearest.sqrt()
-    }
+    if inside { -nearest.sqrt() } else { nearest.sqrt() }
 }

@@ -88,13 +88,8 @@ pub enum Background {
     Wavy,
 }
 
-const BACKGROUNDS: [Background; 5] = [
-    Background::Plain,
-    Background::Striped,
-    Background::Checkered,
-    Background::Speckled,
-    Background::Wavy,
-];
+const BACKGROUNDS: [Background; 5] =
+    [Background::Plain, Background::Striped, Background::Checkered, Background::Speckled, Background::Wavy];
 
 /// A shape that fits its box: the square of half side `radius` around (`x`, `y`), in pixels.
 #[derive(Clone, Copy, Debug)]
@@ -134,17 +129,9 @@ pub fn relation(a: &Object, b: &Object) -> Option<Relation> {
     let (dx, dy) = (b.x - a.x, b.y - a.y);
     let apart = a.radius + b.radius + GAP;
     if dx.abs() >= apart && dx.abs() >= 1.5 * dy.abs() {
-        Some(if dx > 0.0 {
-            Relation::LeftOf
-        } else {
-            Relation::RightOf
-        })
+        Some(if dx > 0.0 { Relation::LeftOf } else { Relation::RightOf })
     } else if dy.abs() >= apart && dy.abs() >= 1.5 * dx.abs() {
-        Some(if dy > 0.0 {
-            Relation::Above
-        } else {
-            Relation::Below
-        })
+        Some(if dy > 0.0 { Relation::Above } else { Relation::Below })
     } else {
         None
     }
@@ -184,9 +171,7 @@ pub fn plan(n: u32, seed: u64) -> Vec<Scene> {
 fn content(scene: &Scene) -> Vec<(Size, Colour, Shape, Option<Relation>)> {
     let tell = |objects: &mut dyn Iterator<Item = &Object>, relations: Vec<Relation>| {
         let mut relations = relations.into_iter();
-        objects
-            .map(|o| (o.size, o.colour, o.shape, relations.next()))
-            .collect::<Vec<_>>()
+        objects.map(|o| (o.size, o.colour, o.shape, relations.next())).collect::<Vec<_>>()
     };
     let forwards = tell(&mut scene.objects.iter(), scene.relations.clone());
     let mirrored = scene.relations.iter().rev().map(|r| r.mirrored()).collect();
@@ -199,21 +184,10 @@ fn compose(mut draw: Draw) -> Scene {
     let kinds = kinds(&mut draw);
     loop {
         let objects: Vec<Object> = kinds.iter().map(|&kind| place(kind, &mut draw)).collect();
-        let clear = objects
-            .iter()
-            .enumerate()
-            .all(|(i, a)| objects[..i].iter().all(|b| !overlap(a, b)));
-        let relations: Option<Vec<_>> = objects
-            .windows(2)
-            .map(|pair| relation(&pair[0], &pair[1]))
-            .collect();
+        let clear = objects.iter().enumerate().all(|(i, a)| objects[..i].iter().all(|b| !overlap(a, b)));
+        let relations: Option<Vec<_>> = objects.windows(2).map(|pair| relation(&pair[0], &pair[1])).collect();
         if let (true, Some(relations)) = (clear, relations) {
-            return Scene {
-                background,
-                objects,
-                relations,
-                seed: draw.next(),
-            };
+            return Scene { background, objects, relations, seed: draw.next() };
         }
     }
 }
@@ -239,12 +213,5 @@ fn place((size, colour, shape): (Size, Colour, Shape), draw: &mut Draw) -> Objec
     let reach = FIELD / 2.0 - radius;
     let x = WIDTH as f32 / 2.0 + draw.between(-reach, reach);
     let y = HEIGHT as f32 / 2.0 + draw.between(-reach, reach);
-    Object {
-        size,
-        colour,
-        shape,
-        x,
-        y,
-        radius,
-    }
+    Object { size, colour, shape, x, y, radius }
 }

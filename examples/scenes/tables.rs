@@ -15,10 +15,7 @@ pub fn coco(scenes: &[Scene]) -> Value {
     let images: Vec<Value> = (0..scenes.len())
         .map(|i| json!({"id": i + 1, "file_name": file_name(i), "width": WIDTH, "height": HEIGHT}))
         .collect();
-    let told = scenes
-        .iter()
-        .enumerate()
-        .flat_map(|(i, s)| captions(s).map(|c| (i + 1, c)));
+    let told = scenes.iter().enumerate().flat_map(|(i, s)| captions(s).map(|c| (i + 1, c)));
     let annotations: Vec<Value> = told
         .enumerate()
         .map(|(id, (image, caption))| json!({"id": id + 1, "image_id": image, "caption": caption}))
@@ -33,11 +30,8 @@ pub fn coco(scenes: &[Scene]) -> Value {
 /// Karpathy's form: a record an image, with its split and its sentences.
 pub fn karpathy(scenes: &[Scene]) -> Value {
     let record = |(i, scene): (usize, &Scene)| {
-        let sentences: Vec<Value> = captions(scene)
-            .iter()
-            .enumerate()
-            .map(|(n, raw)| sentence(raw, i * 5 + n, i))
-            .collect();
+        let sentences: Vec<Value> =
+            captions(scene).iter().enumerate().map(|(n, raw)| sentence(raw, i * 5 + n, i)).collect();
         json!({
             "filepath": "",
             "filename": file_name(i),
@@ -53,10 +47,8 @@ pub fn karpathy(scenes: &[Scene]) -> Value {
 }
 
 fn sentence(raw: &str, sentid: usize, imgid: usize) -> Value {
-    let tokens: Vec<&str> = raw
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .collect();
+    let tokens: Vec<&str> =
+        raw.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     json!({"tokens": tokens, "raw": raw, "imgid": imgid, "sentid": sentid})
 }
 

@@ -1,21 +1,12 @@
 use std::collections::HashSet;
 
 use crate::paint::paint;
-use crate::scene::{
-    Background, Colour, Object, Relation, Scene, Shape, Size, overlap, plan, relation,
-};
+use crate::scene::{Background, Colour, Object, Relation, Scene, Shape, Size, overlap, plan, relation};
 use crate::tables::split;
 use crate::words::{captions, name};
 
 fn object(size: Size, colour: Colour, shape: Shape, x: f32, radius: f32) -> Object {
-    Object {
-        size,
-        colour,
-        shape,
-        x,
-        y: 240.0,
-        radius,
-    }
+    Object { size, colour, shape, x, y: 240.0, radius }
 }
 
 /// Synonyms brought to one word each.
@@ -30,9 +21,7 @@ fn plainly(caption: &str) -> String {
         ("under", "below"),
     ]
     .iter()
-    .fold(caption.to_owned(), |text, (from, to)| {
-        text.replace(from, to)
-    })
+    .fold(caption.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 #[test]
@@ -90,19 +79,10 @@ fn check_clause(scene: &Scene, text: &str, at: usize, phrase: &str, told: Relati
     let mut mentions: Vec<(usize, &Object)> = scene
         .objects
         .iter()
-        .flat_map(|o| {
-            text.match_indices(&name(o))
-                .map(move |(place, _)| (place, o))
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|o| text.match_indices(&name(o)).map(move |(place, _)| (place, o)).collect::<Vec<_>>())
         .collect();
     mentions.sort_by_key(|&(place, _)| place);
-    let before = mentions
-        .iter()
-        .rev()
-        .find(|m| m.0 < at)
-        .expect("a subject")
-        .1;
+    let before = mentions.iter().rev().find(|m| m.0 < at).expect("a subject").1;
     let about_it = phrase.contains("its") || text[at + phrase.len()..].starts_with(" it");
     let (subject, other) = if about_it {
         (before, mentions[0].1)
@@ -130,10 +110,7 @@ fn objects_differ_in_size_and_never_overlap() {
 #[test]
 fn no_two_scenes_have_the_same_first_caption() {
     let scenes = plan(2000, 0);
-    let told: HashSet<String> = scenes
-        .iter()
-        .map(|scene| plainly(&captions(scene)[0]))
-        .collect();
+    let told: HashSet<String> = scenes.iter().map(|scene| plainly(&captions(scene)[0])).collect();
     assert_eq!(told.len(), scenes.len());
 }
 
@@ -147,10 +124,7 @@ fn the_same_seed_gives_the_same_scenes_and_another_seed_others() {
 #[test]
 fn of_4000_scenes_the_last_500_test() {
     let count = |n: usize, wanted| (0..n).filter(|&i| split(i, n) == wanted).count();
-    assert_eq!(
-        [3250, 250, 500],
-        ["train", "val", "test"].map(|s| count(4000, s))
-    );
+    assert_eq!([3250, 250, 500], ["train", "val", "test"].map(|s| count(4000, s)));
     assert_eq!([52, 4, 8], ["train", "val", "test"].map(|s| count(64, s)));
     assert_eq!(split(3500, 4000), "test");
     assert_eq!(split(3499, 4000), "val");

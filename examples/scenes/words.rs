@@ -5,10 +5,7 @@ use crate::scene::{Background, Colour, Object, Relation, Scene, Shape, Size};
 
 /// The five captions; what they say is true whatever words are drawn.
 pub fn captions(scene: &Scene) -> [String; 5] {
-    let mut teller = Teller {
-        scene,
-        draw: Draw::at(scene.seed, &[1]),
-    };
+    let mut teller = Teller { scene, draw: Draw::at(scene.seed, &[1]) };
     match scene.relations[..] {
         [first] => teller.two(first),
         [first, second] => teller.three(first, second),

@@ -1,1 +1,45 @@
-//! (laid in the next commits)
+//! Shards → batches: `order |> read |> decode |> batch |> prefetch`. Plain buffers, no tensors.
+//!
+//! ```text
+//! Dataset… ─▶ Pairs ──┐ rows, views, texts, read when they are first touched
+//!                     ├─▶ Batcher::batch(epoch, step) ─▶ Prefetch ─▶ Batch, Batch, …
+//! OrderSpec ─▶ Order ─┘ which rows, and nothing else
+//! ```
+
+pub mod batch;
+pub mod cursor;
+mod error;
+pub mod in_order;
+pub mod order;
+pub mod pairs;
+mod permute;
+pub mod prefetch;
+mod slab;
+mod texts;
+
+pub use batch::{BadSamples, Batch, Batcher, Shape};
+pub use cursor::Cursor;
+pub use error::{LoadError, Place};
+pub use in_order::{EvalBatch, InOrder};
+pub use order::{CaptionWeights, Order, OrderError, OrderSpec, Shuffle};
+pub use pairs::{Pairs, Row, read_keys};
+pub use prefetch::Prefetch;
+pub use slab::Slab;
+
+use std::sync::Arc;
+
+/// Starts `workers` threads that read, decode and collate the batches from `cursor` on, up to the
+/// end of epoch `epochs − 1`. They come in the order of their steps, whatever `workers` is; about
+/// `depth` finished ones wait for the consumer.
+///
+/// # Panics
+/// If `workers` is 0, or the operating system refuses a thread.
+pub fn start(batcher: Batcher, cursor: Cursor, epochs: u64, workers: usize, depth: usize) -> Prefetch<Batch> {
+    let steps = batcher.order().steps();
+    let batcher = Arc::new(batcher.recycling(depth + 2 * workers));
+    let jobs = cursor.place(steps)..epochs.saturating_mul(steps);
+    Prefetch::start(jobs, workers, depth, move |job| {
+        let at = Cursor::at(job, steps);
+        batcher.batch(at.epoch, at.step)
+    })
+}

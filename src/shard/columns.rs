@@ -7,6 +7,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int32Type, Int64Type};
 
+use super::reader::StoredRow;
 use super::schema::Pixels;
 use crate::sample::{Augment, Caption, CaptionKind, Crop, Sample, Stored, TokenIds};
 
@@ -14,7 +15,7 @@ use crate::sample::{Augment, Caption, CaptionKind, Crop, Sample, Stored, TokenId
 pub fn samples(batch: &RecordBatch, pixels: Pixels) -> Result<Vec<(Sample, u32)>> {
     let keys = strings(batch, "key")?;
     let ids = column(batch, "image_id")?.as_primitive_opt::<Int64Type>().context("image_id is no int64")?;
-    let ints = |name: &str| -> Result<&Int32Array> { typed(column(batch, name)?, name) };
+    let ints = |name: &str| ints(batch, name);
     let (views, widths, heights) = (ints("view")?, ints("width")?, ints("height")?);
     let (source_widths, source_heights) = (ints("source_width")?, ints("source_height")?);
     let crops: &StructArray = typed(column(batch, "crop")?, "crop")?;
@@ -75,6 +76,23 @@ pub fn hashes(batch: &RecordBatch) -> Result<Vec<[u8; 32]>> {
         .iter()
         .map(|hash| hash.unwrap_or_default().try_into().context("source_sha256 is not 32 bytes"))
         .collect()
+}
+
+/// Stored sizes and checksums of a batch.
+pub fn stored(batch: &RecordBatch) -> Result<Vec<StoredRow>> {
+    let (widths, heights) = (ints(batch, "width")?, ints(batch, "height")?);
+    let sums: &UInt32Array = typed(column(batch, "crc32c")?, "crc32c")?;
+    let row = |row: usize| StoredRow {
+        width: widths.value(row) as u32,
+        height: heights.value(row) as u32,
+        crc32c: sums.value(row),
+    };
+    Ok((0..batch.num_rows()).map(row).collect())
+}
+
+/// An int32 column of a batch.
+pub fn ints<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Int32Array> {
+    typed(column(batch, name)?, name)
 }
 
 /// A text column of a batch.

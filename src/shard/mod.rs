@@ -6,11 +6,12 @@ pub mod manifest;
 mod page;
 pub mod reader;
 pub mod schema;
+pub mod stats;
 mod tables;
 pub mod verify;
 pub mod writer;
 
 pub use manifest::{Dataset, Manifest, ShardEntry};
-pub use reader::{ShardReader, Texts};
+pub use reader::{ShardReader, StoredRow, Texts};
 pub use schema::Pixels;
 pub use writer::ShardWriter;

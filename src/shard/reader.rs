@@ -37,6 +37,24 @@ pub struct Texts {
     pub sources: Vec<[u8; 32]>,
 }
 
+/// What a row says of its stored picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredRow {
+    /// Stored width in pixels.
+    pub width: u32,
+    /// Stored height in pixels.
+    pub height: u32,
+    /// Checksum of the stored bytes.
+    pub crc32c: u32,
+}
+
+impl StoredRow {
+    /// The shorter side in pixels.
+    pub fn side(&self) -> u32 {
+        self.width.min(self.height)
+    }
+}
+
 impl ShardReader {
     /// Opens a shard and reads its footer and page index.
     ///
@@ -106,6 +124,18 @@ impl ShardReader {
         Ok(texts)
     }
 
+    /// Stored sizes and checksums of all rows, without touching a picture.
+    ///
+    /// # Errors
+    /// If the columns cannot be read.
+    pub fn stored(&self) -> Result<Vec<StoredRow>> {
+        let mut rows = Vec::with_capacity(self.rows());
+        for batch in self.batches(Some(&["width", "height", "crc32c"]))? {
+            rows.extend(columns::stored(&batch?)?);
+        }
+        Ok(rows)
+    }
+
     /// The rows in order, by the ordinary Arrow reader.
     ///
     /// # Errors
@@ -119,7 +149,7 @@ impl ShardReader {
         }))
     }
 
-    fn batches(
+    pub(super) fn batches(
         &self,
         only: Option<&[&str]>,
     ) -> Result<impl Iterator<Item = Result<arrow::array::RecordBatch>> + use<>> {

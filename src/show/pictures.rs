@@ -25,7 +25,11 @@ pub struct Shown {
 ///
 /// # Errors
 /// If a shard cannot be read.
-pub fn of_keys(dataset: &Dataset, split: Option<&str>, keys: &HashSet<&str>) -> Result<HashMap<String, Shown>> {
+pub fn of_keys(
+    dataset: &Dataset,
+    split: Option<&str>,
+    keys: &HashSet<&str>,
+) -> Result<HashMap<String, Shown>> {
     let mut found = HashMap::new();
     let wanted = |name: &str| split.is_none_or(|split| split == name);
     for entry in dataset.shards.iter().filter(|entry| entry.view == 0 && wanted(&entry.split)) {
@@ -48,8 +52,10 @@ fn picture(reader: &ShardReader, row: usize) -> Result<Vec<u8>> {
     reader.picture(row, &mut bytes)?;
     Ok(match reader.pixels() {
         Pixels::Image => bytes,
-        Pixels::Raw { side } => match encode(&Rgb::new(side, side, bytes), Encoding::Jpeg { quality: QUALITY }) {
-            Stored::Jpeg(bytes) | Stored::Raw(bytes) => bytes,
-        },
+        Pixels::Raw { side } => {
+            match encode(&Rgb::new(side, side, bytes), Encoding::Jpeg { quality: QUALITY }) {
+                Stored::Jpeg(bytes) | Stored::Raw(bytes) => bytes,
+            }
+        }
     })
 }

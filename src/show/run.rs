@@ -23,14 +23,21 @@ const ANSWERS: usize = 5;
 ///
 /// # Errors
 /// If the log or the pictures cannot be read.
-pub fn page(trained: &Trained, dataset: &Dataset, name: &str, split: &Split, recalls: &Recalls) -> Result<String> {
+pub fn page(
+    trained: &Trained,
+    dataset: &Dataset,
+    name: &str,
+    split: &Split,
+    recalls: &Recalls,
+) -> Result<String> {
     let run = &trained.run;
     let mut metrics = report::read_metrics(&run.join("metrics.jsonl"))?;
     let step = trained.checkpoint.state.step;
     metrics.evaluations.retain(|evaluation| (evaluation.split.as_str(), evaluation.step) != (name, step));
     metrics.evaluations.push(evaluation(step, name, recalls));
     let config = run.join("config.toml");
-    let config_toml = fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
+    let config_toml =
+        fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
     let title = run.file_name().map_or("run".into(), |name| name.to_string_lossy());
     Ok(report::html(&Report {
         title: format!("Training run: {title}"),
@@ -65,7 +72,8 @@ fn facts(trained: &Trained, curves: &[MetricLine]) -> Vec<(String, String)> {
         fact("Parameters", grouped(trained.parameters())),
         fact("Batch", format!("{} pairs", trained.config.data.batch)),
     ];
-    let rates: Vec<f64> = curves.iter().map(|line| line.pairs_per_second).filter(|rate| rate.is_finite()).collect();
+    let rates: Vec<f64> =
+        curves.iter().map(|line| line.pairs_per_second).filter(|rate| rate.is_finite()).collect();
     if !rates.is_empty() {
         let mut sorted = rates.clone();
         sorted.sort_by(f64::total_cmp);
@@ -92,7 +100,10 @@ fn searches(dataset: &Dataset, name: &str, split: &Split) -> Result<Vec<Search>>
     let shown = pictures::of_keys(dataset, Some(name), &keys)?;
     let by_text = captions.iter().zip(nearest_images).map(|(&caption, nearest)| Search {
         query: Query::Text(split.texts[caption].clone()),
-        hits: nearest.into_iter().map(|(image, score)| picture_hit(split, &shown, image, score, caption)).collect(),
+        hits: nearest
+            .into_iter()
+            .map(|(image, score)| picture_hit(split, &shown, image, score, caption))
+            .collect(),
     });
     let by_picture = images.iter().map(|&image| {
         let key = &split.keys[image];
@@ -110,7 +121,13 @@ fn searches(dataset: &Dataset, name: &str, split: &Split) -> Result<Vec<Search>>
     Ok(by_text.chain(by_picture).collect())
 }
 
-fn picture_hit(split: &Split, shown: &HashMap<String, Shown>, image: usize, score: f64, caption: usize) -> Hit {
+fn picture_hit(
+    split: &Split,
+    shown: &HashMap<String, Shown>,
+    image: usize,
+    score: f64,
+    caption: usize,
+) -> Hit {
     let key = split.keys[image].clone();
     let shown = shown.get(&key);
     Hit {

@@ -43,7 +43,13 @@ pub struct Checkpoint {
 ///
 /// # Errors
 /// If the disk is full or fails; no checkpoint of that name is then there.
-pub fn save(run: &Path, state: &State, model: &nn::VarStore, optimizer: &AdamW, keep: u64) -> Result<PathBuf> {
+pub fn save(
+    run: &Path,
+    state: &State,
+    model: &nn::VarStore,
+    optimizer: &AdamW,
+    keep: u64,
+) -> Result<PathBuf> {
     let root = run.join("checkpoints");
     fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
     let temporary = tempfile::Builder::new().prefix(".writing-").tempdir_in(&root)?;
@@ -120,7 +126,8 @@ fn folders(run: &Path) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let named = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("step-");
-    let mut all: Vec<PathBuf> = fs::read_dir(&root)?.flatten().filter(named).map(|entry| entry.path()).collect();
+    let mut all: Vec<PathBuf> =
+        fs::read_dir(&root)?.flatten().filter(named).map(|entry| entry.path()).collect();
     all.sort();
     Ok(all)
 }

@@ -24,7 +24,8 @@ pub fn claim(run: &Path, config: &Config, resume: bool) -> Result<Config> {
         }
         return Ok(old);
     }
-    let empty = !run.exists() || fs::read_dir(run).with_context(|| format!("{}", run.display()))?.next().is_none();
+    let empty =
+        !run.exists() || fs::read_dir(run).with_context(|| format!("{}", run.display()))?.next().is_none();
     ensure!(empty, "--out: {} is not empty; add --resume to go on, or name another folder", run.display());
     write_whole(&path, toml::to_string(config)?.as_bytes())?;
     Ok(config.clone())

@@ -351,10 +351,20 @@ impl Config {
         ensure!(self.run.log_every > 0, "run.log_every is 0; it counts steps");
         ensure!(self.run.keep_last > 0, "run.keep_last is 0; one checkpoint at least is kept");
         ensure!(self.model.embed_dim > 0, "model.embed_dim is {}", self.model.embed_dim);
-        ensure!(self.optim.max_scale > 0.0, "optim.max_scale is {}; it must be positive", self.optim.max_scale);
+        ensure!(
+            self.optim.max_scale > 0.0,
+            "optim.max_scale is {}; it must be positive",
+            self.optim.max_scale
+        );
         ensure!((0.0..1.0).contains(&self.loss.label_smoothing), "loss.label_smoothing must be in [0, 1)");
-        ensure!(self.model.dropout.is_none_or(|p| (0.0..1.0).contains(&p)), "model.dropout must be in [0, 1)");
-        ensure!(self.optim.betas.iter().all(|beta| (0.0..1.0).contains(beta)), "optim.betas must be in [0, 1)");
+        ensure!(
+            self.model.dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
+            "model.dropout must be in [0, 1)"
+        );
+        ensure!(
+            self.optim.betas.iter().all(|beta| (0.0..1.0).contains(beta)),
+            "optim.betas must be in [0, 1)"
+        );
         let rates = &self.optim.rates;
         for (value, key) in [
             (rates.lr_image, "optim.lr_image"),

@@ -37,7 +37,10 @@ mod tests {
     #[test]
     fn a_device_that_does_not_exist_is_named() {
         assert_eq!(parse("cpu").unwrap(), Device::Cpu);
-        assert_eq!(parse("gpu").unwrap_err().to_string(), "--device: `gpu` is neither cpu nor cuda nor cuda:N");
+        assert_eq!(
+            parse("gpu").unwrap_err().to_string(),
+            "--device: `gpu` is neither cpu nor cuda nor cuda:N"
+        );
         let error = parse("cuda:99").unwrap_err().to_string();
         assert!(error.starts_with("--device: cuda:99 is not there: libtorch sees "), "{error}");
     }

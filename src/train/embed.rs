@@ -88,7 +88,12 @@ impl<'a> Encoder<'a> {
         Ok(found)
     }
 
-    fn take(&self, batch: &EvalBatch, choose: fn(&[Caption]) -> Vec<&Caption>, found: &mut Split) -> Result<()> {
+    fn take(
+        &self,
+        batch: &EvalBatch,
+        choose: fn(&[Caption]) -> Vec<&Caption>,
+        found: &mut Split,
+    ) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let images = pixels(&batch.images, batch.side, self.device, self.kind);
         found.embedded.images.extend(floats(&self.clip.encode_image(&images, Mode::Eval))?);
@@ -141,8 +146,15 @@ fn floats(embeddings: &Tensor) -> Result<Vec<f32>> {
 ///
 /// # Errors
 /// If the split cannot be read or the table not written.
-pub fn embed(trained: &Trained, dataset: &Dataset, split: &str, out: &Path, progress: &Progress) -> Result<Split> {
-    let found = Encoder::of(trained).split(dataset, split, all, |images| progress.add(images, String::new))?;
+pub fn embed(
+    trained: &Trained,
+    dataset: &Dataset,
+    split: &str,
+    out: &Path,
+    progress: &Progress,
+) -> Result<Split> {
+    let found =
+        Encoder::of(trained).split(dataset, split, all, |images| progress.add(images, String::new))?;
     write(&found, out)?;
     Ok(found)
 }
@@ -164,8 +176,12 @@ fn write(split: &Split, out: &Path) -> Result<()> {
         Field::new("text", DataType::Utf8, true),
         Field::new("embedding", DataType::FixedSizeList(item, all.dim as i32), false),
     ]));
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(keys), Arc::new(StringArray::from_iter_values(kinds)), Arc::new(words), Arc::new(embeddings)];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(keys),
+        Arc::new(StringArray::from_iter_values(kinds)),
+        Arc::new(words),
+        Arc::new(embeddings),
+    ];
     let pending = Pending::create(out)?;
     let mut writer = ArrowWriter::try_new(pending.handle()?, schema.clone(), None)?;
     writer.write(&RecordBatch::try_new(schema, columns)?)?;

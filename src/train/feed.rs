@@ -24,7 +24,9 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
         None => Vec::new(),
     };
     let weights = match &data.captions {
-        Some(table) => CaptionWeights::from_names(table.iter().map(|(kind, weight)| (kind.as_str(), *weight))),
+        Some(table) => {
+            CaptionWeights::from_names(table.iter().map(|(kind, weight)| (kind.as_str(), *weight)))
+        }
         None => Ok(CaptionWeights::default()),
     };
     let spec = OrderSpec {
@@ -49,12 +51,14 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
 }
 
 fn excluded_keys(path: &Path) -> Result<HashSet<String>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("data.exclude: no file at {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("data.exclude: no file at {}", path.display()))?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 fn max_tokens(datasets: &[Dataset], config: &Config) -> Result<usize> {
-    let stored = datasets.iter().map(|dataset| dataset.manifest.tokenizer.max_tokens).max().unwrap_or(0) as usize;
+    let stored =
+        datasets.iter().map(|dataset| dataset.manifest.tokenizer.max_tokens).max().unwrap_or(0) as usize;
     let wanted = config.data.max_tokens.unwrap_or(stored).min(stored);
     let Text::Inline(text) = &config.model.text else { bail!("model.text is resolved before") };
     let positions = text.max_position_embeddings as usize;
@@ -82,7 +86,8 @@ pub fn check_vocabulary(datasets: &[Dataset], config: &Config) -> Result<()> {
             text.vocab_size
         );
         if let Some(folder) = config.model.text_weights.as_deref().and_then(vocabulary) {
-            let model = WordPieces::from_file(&folder, 64).with_context(|| format!("{}", folder.display()))?.id();
+            let model =
+                WordPieces::from_file(&folder, 64).with_context(|| format!("{}", folder.display()))?.id();
             ensure!(
                 model.sha256 == shards.sha256,
                 "the shards in {root} have another vocabulary than {}; prepare them with --tokenizer {}",

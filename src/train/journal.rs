@@ -50,7 +50,14 @@ impl Journal {
     ///
     /// # Errors
     /// If the loss of the step before was no number, or the disk fails.
-    pub fn step(&mut self, trainer: &Trainer, batch: &Batch, step: u64, outcome: Outcome, waited: f64) -> Result<()> {
+    pub fn step(
+        &mut self,
+        trainer: &Trainer,
+        batch: &Batch,
+        step: u64,
+        outcome: Outcome,
+        waited: f64,
+    ) -> Result<()> {
         self.flush()?;
         self.pairs += batch.rows();
         self.waited += waited;
@@ -79,7 +86,12 @@ impl Journal {
     pub fn flush(&mut self) -> Result<()> {
         let Some((mut line, outcome)) = self.pending.take() else { return Ok(()) };
         line.loss = outcome.loss.double_value(&[]);
-        ensure!(line.loss.is_finite(), "the loss of step {} is {}; lower the rates or clip the gradient", line.step, line.loss);
+        ensure!(
+            line.loss.is_finite(),
+            "the loss of step {} is {}; lower the rates or clip the gradient",
+            line.step,
+            line.loss
+        );
         let share = 100.0 * self.waited_in_all / self.began.elapsed().as_secs_f64().max(1e-9);
         self.progress.add(1, || format!("loss {:.3}, {share:.1}% waiting for data", line.loss));
         if line.step.is_multiple_of(self.log_every) {
@@ -102,7 +114,10 @@ impl Journal {
         self.since = Instant::now();
         let (text, image) = (line.recalls.text_to_image.recall_1, line.recalls.image_to_text.recall_1);
         let (text, image) = (100.0 * text, 100.0 * image);
-        self.progress.say(&format!("step {}: recall@1 on val {text:.1}% text→image, {image:.1}% image→text", line.step));
+        self.progress.say(&format!(
+            "step {}: recall@1 on val {text:.1}% text→image, {image:.1}% image→text",
+            line.step
+        ));
         self.metrics.write(line)
     }
 

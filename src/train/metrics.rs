@@ -100,7 +100,11 @@ mod tests {
     fn lines_after_the_checkpoint_and_torn_ones_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
-        fs::write(&path, "{\"step\":0}\n{\"step\":1}\n{\"step\":2,\"evaluation\":\"val\"}\n{\"step\":2}\n{\"st").unwrap();
+        fs::write(
+            &path,
+            "{\"step\":0}\n{\"step\":1}\n{\"step\":2,\"evaluation\":\"val\"}\n{\"step\":2}\n{\"st",
+        )
+        .unwrap();
         Metrics::open(&path, 2).unwrap().write(&serde_json::json!({"step": 2})).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text, "{\"step\":0}\n{\"step\":1}\n{\"step\":2,\"evaluation\":\"val\"}\n{\"step\":2}\n");

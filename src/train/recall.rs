@@ -82,7 +82,8 @@ impl Embedded {
     /// remainder is left out, as COCO's five thousands leave none).
     pub fn recalls(&self, folds: usize) -> Recalls {
         let size = self.len() / folds;
-        let parts: Vec<Recalls> = (0..folds).map(|fold| whole(&self.slice(fold * size, (fold + 1) * size))).collect();
+        let parts: Vec<Recalls> =
+            (0..folds).map(|fold| whole(&self.slice(fold * size, (fold + 1) * size))).collect();
         let mean = |of: &dyn Fn(&Recalls) -> f64| parts.iter().map(of).sum::<f64>() / folds as f64;
         let direction = |of: fn(&Recalls) -> Direction| Direction {
             recall_1: mean(&|part| of(part).recall_1),
@@ -110,7 +111,8 @@ fn whole(all: &Embedded) -> Recalls {
             1 + others.filter(|&image| cosine(all.caption(caption), all.image(image)) >= right).count()
         })
         .collect();
-    let image_ranks: Vec<usize> = (0..images).into_par_iter().filter_map(|image| image_rank(all, image)).collect();
+    let image_ranks: Vec<usize> =
+        (0..images).into_par_iter().filter_map(|image| image_rank(all, image)).collect();
     Recalls {
         text_to_image: direction(text_ranks),
         image_to_text: direction(image_ranks),
@@ -161,13 +163,16 @@ mod tests {
 
     /// The definition, the long way round.
     fn reference(all: &Embedded) -> (Vec<usize>, Vec<usize>) {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let dot =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         let text = (0..all.owners.len()).map(|caption| {
-            let scores: Vec<f64> = (0..all.len()).map(|image| dot(all.caption(caption), all.image(image))).collect();
+            let scores: Vec<f64> =
+                (0..all.len()).map(|image| dot(all.caption(caption), all.image(image))).collect();
             scores.iter().filter(|&&score| score >= scores[all.owners[caption]]).count()
         });
         let image = (0..all.len()).map(|image| {
-            let scores: Vec<f64> = (0..all.owners.len()).map(|c| dot(all.image(image), all.caption(c))).collect();
+            let scores: Vec<f64> =
+                (0..all.owners.len()).map(|c| dot(all.image(image), all.caption(c))).collect();
             let own = |c: &usize| all.owners[*c] == image;
             let best = (0..scores.len()).filter(own).map(|c| scores[c]).fold(f64::MIN, f64::max);
             1 + (0..scores.len()).filter(|c| !own(c) && scores[*c] >= best).count()
@@ -177,7 +182,8 @@ mod tests {
 
     fn random(images: usize, per_image: usize, dim: usize) -> Embedded {
         let mut draws = Draws::new(5);
-        let mut rows = |count: usize| (0..count * dim).map(|_| draws.between(-1.0, 1.0) as f32).collect::<Vec<_>>();
+        let mut rows =
+            |count: usize| (0..count * dim).map(|_| draws.between(-1.0, 1.0) as f32).collect::<Vec<_>>();
         Embedded {
             dim,
             images: rows(images),
@@ -197,7 +203,12 @@ mod tests {
 
     #[test]
     fn a_tie_counts_against_us() {
-        let all = Embedded { dim: 1, images: vec![1.0, 1.0, 1.0], captions: vec![1.0, 1.0, 1.0], owners: vec![0, 1, 2] };
+        let all = Embedded {
+            dim: 1,
+            images: vec![1.0, 1.0, 1.0],
+            captions: vec![1.0, 1.0, 1.0],
+            owners: vec![0, 1, 2],
+        };
         let recalls = all.recalls(1);
         assert_eq!(recalls.text_to_image.median_rank, 3.0);
         assert_eq!(recalls.image_to_text.recall_1, 0.0);

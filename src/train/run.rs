@@ -156,7 +156,8 @@ fn evaluate(
         return Ok(());
     }
     let (clip, device, kind) = (trainer.clip(), trainer.store().device(), trainer.kind());
-    let split = Encoder { clip, device, kind, data: &config.data }.split(dataset, "val", first_five, |_| {})?;
+    let split =
+        Encoder { clip, device, kind, data: &config.data }.split(dataset, "val", first_five, |_| {})?;
     let recalls = split.embedded.recalls(1);
     journal.evaluation(&EvaluationLine { step, epoch, evaluation: "val".to_owned(), recalls })
 }

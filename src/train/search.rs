@@ -59,7 +59,7 @@ impl Index {
         self.dim = lists.value_length() as usize;
         for row in (0..batch.num_rows()).filter(|&row| kinds.value(row) == "image" && lists.is_valid(row)) {
             self.keys.push(keys.value(row).to_owned());
-            self.embeddings.extend(&values.values()[lists.value_offset(row) as usize..][..self.dim]);
+            self.embeddings.extend(&values.values()[lists.value_offset_at(row)..][..self.dim]);
         }
         Ok(())
     }
@@ -69,7 +69,12 @@ impl Index {
     /// # Errors
     /// If the query has another length than the index.
     pub fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<Found>> {
-        ensure!(query.len() == self.dim, "--index holds {} numbers an image, the run gives {}", self.dim, query.len());
+        ensure!(
+            query.len() == self.dim,
+            "--index holds {} numbers an image, the run gives {}",
+            self.dim,
+            query.len()
+        );
         let rows = self.embeddings.par_chunks(self.dim).enumerate();
         let mut scores: Vec<(f64, usize)> = rows.map(|(at, image)| (cosine(query, image), at)).collect();
         let order = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));

@@ -14,45 +14,86 @@ const KEYS: &[(&str, &[&str])] = &[
     (
         "run",
         &[
-            "seed", "epochs", "steps", "checkpoint_every", "keep_last", "eval_every", "log_every", "precision",
-            "channels_last", "threads",
+            "seed",
+            "epochs",
+            "steps",
+            "checkpoint_every",
+            "keep_last",
+            "eval_every",
+            "log_every",
+            "precision",
+            "channels_last",
+            "threads",
         ],
     ),
-    (
-        "model",
-        &["image", "image_weights", "text", "text_weights", "init", "embed_dim", "pooling", "dropout"],
-    ),
+    ("model", &["image", "image_weights", "text", "text_weights", "init", "embed_dim", "pooling", "dropout"]),
     (
         "data",
         &[
-            "batch", "micro_batch", "crop", "random_crop", "flip", "jitter", "shuffle", "workers", "prefetch",
-            "max_tokens", "captions", "captions_per_image", "drop_last", "exclude", "cache_features", "on_bad_sample",
+            "batch",
+            "micro_batch",
+            "crop",
+            "random_crop",
+            "flip",
+            "jitter",
+            "shuffle",
+            "workers",
+            "prefetch",
+            "max_tokens",
+            "captions",
+            "captions_per_image",
+            "drop_last",
+            "exclude",
+            "cache_features",
+            "on_bad_sample",
         ],
     ),
     ("loss", &["kind", "contrastive", "matching", "label_smoothing"]),
     (
         "optim",
         &[
-            "lr_image", "lr_text", "lr_projection", "lr_scale", "weight_decay", "betas", "eps", "layer_decay",
-            "warmup", "schedule", "clip_grad", "max_scale", "ema",
+            "lr_image",
+            "lr_text",
+            "lr_projection",
+            "lr_scale",
+            "weight_decay",
+            "betas",
+            "eps",
+            "layer_decay",
+            "warmup",
+            "schedule",
+            "clip_grad",
+            "max_scale",
+            "ema",
         ],
     ),
-    (
-        "stage",
-        &["name", "epochs", "steps", "train", "lr_image", "lr_text", "lr_projection", "lr_scale"],
-    ),
+    ("stage", &["name", "epochs", "steps", "train", "lr_image", "lr_text", "lr_projection", "lr_scale"]),
 ];
 
 /// Keys that exist in the contract and do not work yet.
 const NOT_YET: &[&str] = &[
-    "run.channels_last", "data.micro_batch", "data.random_crop", "data.flip", "data.jitter",
-    "data.captions_per_image", "data.cache_features", "data.on_bad_sample", "loss.contrastive", "loss.matching",
-    "optim.layer_decay", "optim.ema",
+    "run.channels_last",
+    "data.micro_batch",
+    "data.random_crop",
+    "data.flip",
+    "data.jitter",
+    "data.captions_per_image",
+    "data.cache_features",
+    "data.on_bad_sample",
+    "loss.contrastive",
+    "loss.matching",
+    "optim.layer_decay",
+    "optim.ema",
 ];
 
 /// Keys whose strings are paths.
-const PATHS: &[(&str, &str)] =
-    &[("model", "image_weights"), ("model", "text"), ("model", "text_weights"), ("model", "init"), ("data", "exclude")];
+const PATHS: &[(&str, &str)] = &[
+    ("model", "image_weights"),
+    ("model", "text"),
+    ("model", "text_weights"),
+    ("model", "init"),
+    ("data", "exclude"),
+];
 
 /// The text of a preset.
 pub fn preset(name: &str) -> Option<&'static str> {
@@ -107,7 +148,8 @@ fn read_file(path: &Path) -> Result<Table> {
     let mut table: Table = std::fs::read_to_string(path)?.parse().context("it is not TOML")?;
     let folder = path.parent().unwrap_or(Path::new(""));
     for (section, key) in PATHS {
-        let value = table.get_mut(*section).and_then(Value::as_table_mut).and_then(|table| table.get_mut(*key));
+        let value =
+            table.get_mut(*section).and_then(Value::as_table_mut).and_then(|table| table.get_mut(*key));
         if let Some(Value::String(relative)) = value {
             let joined: PathBuf = folder.join(&*relative);
             *relative = joined.to_string_lossy().into_owned();
@@ -125,7 +167,10 @@ fn parse_set(set: &str) -> Result<Table> {
     ensure!(parts.iter().all(|part| !part.is_empty()), "the key is empty");
     let last = parts.pop().expect("split gives one part at least");
     let inner = Table::from_iter([(last.to_owned(), value)]);
-    Ok(parts.into_iter().rev().fold(inner, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))])))
+    Ok(parts
+        .into_iter()
+        .rev()
+        .fold(inner, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))])))
 }
 
 /// Later values win; tables are merged key by key, but a `model.image` or `model.text` table and
@@ -154,7 +199,11 @@ fn check_keys(table: &Table) -> Result<()> {
         };
         for key in tables.into_iter().flat_map(Table::keys) {
             let dotted = format!("{section}.{key}");
-            ensure!(keys.contains(&key.as_str()), "there is no key `{dotted}`{}", suggestion(key, keys.iter().copied()));
+            ensure!(
+                keys.contains(&key.as_str()),
+                "there is no key `{dotted}`{}",
+                suggestion(key, keys.iter().copied())
+            );
             ensure!(!NOT_YET.contains(&dotted.as_str()), "`{dotted}` does not work yet; leave it out");
         }
     }
@@ -191,7 +240,9 @@ mod tests {
 
     #[test]
     fn a_set_value_is_toml_or_a_plain_string() {
-        let config = set(&["data.batch=32", "data.shuffle=none", "optim.lr_image=1e-4", "run.precision=fp64"]).unwrap();
+        let config =
+            set(&["data.batch=32", "data.shuffle=none", "optim.lr_image=1e-4", "run.precision=fp64"])
+                .unwrap();
         assert_eq!((config.data.batch, config.data.shuffle.as_str()), (32, "none"));
         assert_eq!(config.optim.rates.lr_image, 1e-4);
     }

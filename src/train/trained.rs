@@ -66,7 +66,10 @@ impl Trained {
     pub fn check_vocabulary(&self, dataset: &Dataset) -> Result<()> {
         let (theirs, ours) = (&dataset.manifest.tokenizer, &self.checkpoint.state.tokenizer);
         let root = dataset.root.display();
-        ensure!(theirs.sha256 == ours.sha256, "--data: the token ids of {root} are not of this run's vocabulary");
+        ensure!(
+            theirs.sha256 == ours.sha256,
+            "--data: the token ids of {root} are not of this run's vocabulary"
+        );
         Ok(())
     }
 
@@ -82,7 +85,10 @@ impl Trained {
             None => WordPieces::bundled(length)?,
         };
         let same = pieces.id().sha256 == ours.sha256;
-        ensure!(same, "--tokenizer: the run was trained with another vocabulary; name its tokenizer.json or vocab.txt");
+        ensure!(
+            same,
+            "--tokenizer: the run was trained with another vocabulary; name its tokenizer.json or vocab.txt"
+        );
         Ok(pieces)
     }
 }

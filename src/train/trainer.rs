@@ -73,7 +73,8 @@ impl Trainer {
         let optim = &config.optim;
         let mut names: Vec<String> = store.variables().into_keys().collect();
         names.sort();
-        let plan = Plan::new(&config.stage, &optim.rates, steps_per_epoch, config.cap(steps_per_epoch), &names)?;
+        let plan =
+            Plan::new(&config.stage, &optim.rates, steps_per_epoch, config.cap(steps_per_epoch), &names)?;
         let schedule = Schedule { warmup: optim.warmup, total: plan.total(), decay: optim.schedule };
         let betas = (optim.betas[0], optim.betas[1]);
         let adamw = AdamWConfig { betas, eps: optim.eps, weight_decay: optim.weight_decay };
@@ -86,7 +87,9 @@ impl Trainer {
     /// # Errors
     /// If they are another model's.
     pub fn resume(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        checkpoint.load(&self.store, &mut self.optimizer).with_context(|| format!("{}", checkpoint.folder.display()))
+        checkpoint
+            .load(&self.store, &mut self.optimizer)
+            .with_context(|| format!("{}", checkpoint.folder.display()))
     }
 
     /// The stages.

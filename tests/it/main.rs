@@ -4,4 +4,6 @@ mod augment;
 mod decode;
 #[cfg(feature = "train")]
 mod golden;
+mod load;
 mod shard;
+mod shards;

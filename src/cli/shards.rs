@@ -1,0 +1,213 @@
+//! The command line of `shards`.
+
+mod order;
+mod stats;
+mod verify;
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::load::{CaptionWeights, Shuffle, read_keys};
+use crate::progress::Verbosity;
+use crate::shard::Dataset;
+use crate::store::Location;
+
+/// Look at and check shards
+#[derive(Debug, Parser)]
+#[command(name = "shards", version, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    command: CommandArgs,
+
+    /// No progress on stderr
+    #[arg(long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum CommandArgs {
+    /// Read every byte and compare it with the manifest
+    ///
+    /// Exit code 0 and one line where all is well; else 1, with a line for everything that is wrong.
+    Verify(VerifyArgs),
+    /// Count rows, captions, words, tokens, sizes, rejects and duplicates
+    Stats(StatsArgs),
+    /// Print which rows, views and captions `train` would see in an epoch, as tab-separated values
+    ///
+    /// Columns: step (within the epoch, from 0), rank, key, view, caption (index in the row's list).
+    Order(OrderArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct VerifyArgs {
+    /// Folder that `prepare` wrote
+    dir: Location,
+}
+
+#[derive(Debug, clap::Args)]
+struct StatsArgs {
+    /// Folder that `prepare` wrote
+    dir: Location,
+
+    /// One line of JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct OrderArgs {
+    /// Folders that `prepare` wrote; several are one dataset, one after another
+    #[arg(required = true, value_name = "DIR")]
+    dirs: Vec<Location>,
+
+    /// Split to order
+    #[arg(long, default_value = "train")]
+    split: String,
+
+    /// Rows of a step over all ranks
+    #[arg(long, value_name = "ROWS")]
+    batch: NonZeroUsize,
+
+    /// Seed of the run (`run.seed`)
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Epoch, from 0
+    #[arg(long, default_value_t = 0)]
+    epoch: u64,
+
+    /// Ranks that share each step
+    #[arg(long, value_name = "RANKS", default_value = "1")]
+    world: NonZeroUsize,
+
+    /// `full` (all rows, anew each epoch) or `none` (file order)
+    #[arg(long, value_name = "HOW", default_value = "full")]
+    shuffle: Shuffle,
+
+    /// Leave out the short step at the end
+    #[arg(long)]
+    drop_last: bool,
+
+    /// Whole weights of the kinds of caption; a kind left out weighs 0
+    #[arg(long, value_name = "KIND=WEIGHT,…", default_value = "original=1,synonym=1,back-translation=1")]
+    captions: CaptionWeights,
+
+    /// File of keys that are never used, one a line
+    #[arg(long, value_name = "FILE")]
+    exclude: Option<PathBuf>,
+}
+
+/// What is to be done, on datasets that are there.
+pub enum Command {
+    /// `shards verify`
+    Verify(Dataset, Verbosity),
+    /// `shards stats`
+    Stats(Dataset, Format, Verbosity),
+    /// `shards order`
+    Order(Ordering),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Which order is to be printed.
+pub struct Ordering {
+    datasets: Vec<Dataset>,
+    split: String,
+    batch: usize,
+    seed: u64,
+    epoch: u64,
+    world: usize,
+    shuffle: Shuffle,
+    drop_last: bool,
+    weights: CaptionWeights,
+    excluded: HashSet<String>,
+}
+
+impl Args {
+    /// Opens what the flags name.
+    ///
+    /// # Errors
+    /// If a folder holds no finished dataset, or a file cannot be read.
+    pub fn resolve(self) -> Result<Command> {
+        let verbosity = if self.quiet { Verbosity::Quiet } else { Verbosity::Normal };
+        Ok(match self.command {
+            CommandArgs::Verify(args) => Command::Verify(Dataset::open(&args.dir)?, verbosity),
+            CommandArgs::Stats(args) => {
+                let format = if args.json { Format::Json } else { Format::Text };
+                Command::Stats(Dataset::open(&args.dir)?, format, verbosity)
+            }
+            CommandArgs::Order(args) => Command::Order(args.resolve()?),
+        })
+    }
+}
+
+impl OrderArgs {
+    fn resolve(self) -> Result<Ordering> {
+        let excluded = self.exclude.as_deref().map(read_keys).transpose().context("--exclude")?;
+        Ok(Ordering {
+            datasets: self.dirs.iter().map(Dataset::open).collect::<Result<_>>()?,
+            split: self.split,
+            batch: self.batch.get(),
+            seed: self.seed,
+            epoch: self.epoch,
+            world: self.world.get(),
+            shuffle: self.shuffle,
+            drop_last: self.drop_last,
+            weights: self.captions,
+            excluded: excluded.unwrap_or_default(),
+        })
+    }
+}
+
+/// Does it; results go to `out`.
+///
+/// # Errors
+/// If a dataset is damaged or cannot be read, or `out` cannot be written.
+pub fn run(command: Command, out: &mut impl Write) -> Result<()> {
+    match command {
+        Command::Verify(dataset, verbosity) => verify::run(&dataset, verbosity, out),
+        Command::Stats(dataset, format, verbosity) => stats::run(&dataset, format, verbosity, out),
+        Command::Order(ordering) => order::run(ordering, out),
+    }
+}
+
+/// `12,345,678`
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn thousands_are_parted_by_commas() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

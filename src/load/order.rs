@@ -1,0 +1,416 @@
+//! What a training step sees: pure arithmetic over row numbers. Knows nothing of files.
+//!
+//! Everything here is a function of the spec, the epoch and the step; never of threads, ranks or
+//! what was asked before.
+
+use std::ops::Range;
+use std::str::FromStr;
+
+use super::permute::Permutation;
+use crate::sample::CaptionKind;
+use crate::seed::{Draws, Purpose, hash64, seed_for};
+
+/// How the rows of an epoch are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shuffle {
+    /// One permutation of all rows, another each epoch.
+    #[default]
+    Full,
+    /// File order.
+    None,
+}
+
+impl FromStr for Shuffle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "full" => Ok(Self::Full),
+            "none" => Ok(Self::None),
+            _ if text.starts_with("window:") => {
+                Err(format!("`{text}` is not supported yet: take `full` or `none`"))
+            }
+            _ => Err(format!("`{text}` is no way to shuffle: take `full` or `none`")),
+        }
+    }
+}
+
+/// How often each kind of caption stands among the entries of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptionWeights([u32; CaptionKind::ALL.len()]);
+
+impl Default for CaptionWeights {
+    /// Every kind once.
+    fn default() -> Self {
+        Self([1; CaptionKind::ALL.len()])
+    }
+}
+
+impl CaptionWeights {
+    /// Weights by the kinds' names; a kind that is left out weighs 0.
+    ///
+    /// # Errors
+    /// If a name is no kind, or no weight is above 0.
+    pub fn from_names<'a>(weights: impl IntoIterator<Item = (&'a str, u32)>) -> Result<Self, String> {
+        let mut all = [0; CaptionKind::ALL.len()];
+        for (name, weight) in weights {
+            let kind = CaptionKind::from_name(name).ok_or_else(|| {
+                let known = CaptionKind::ALL.map(CaptionKind::name).join(", ");
+                format!("`{name}` is no kind of caption; the kinds are {known}")
+            })?;
+            all[kind as usize] = weight;
+        }
+        if all.iter().all(|&weight| weight == 0) {
+            return Err("no kind of caption has a weight above 0".into());
+        }
+        Ok(Self(all))
+    }
+
+    /// The weight of a kind.
+    pub fn of(self, kind: CaptionKind) -> u32 {
+        self.0[kind as usize]
+    }
+}
+
+impl FromStr for CaptionWeights {
+    type Err = String;
+
+    /// `original=1,synonym=2`
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pairs = text.split(',').map(|part| {
+            let (name, weight) =
+                part.split_once('=').ok_or(format!("`{part}` is not of the form kind=weight"))?;
+            let weight = weight.trim().parse().map_err(|_| format!("`{weight}` is no whole weight"))?;
+            Ok((name.trim(), weight))
+        });
+        Self::from_names(pairs.collect::<Result<Vec<_>, String>>()?)
+    }
+}
+
+/// All that an order depends on, besides the number of rows that the fingerprints imply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderSpec {
+    /// Fingerprint of each dataset, in the order of concatenation.
+    pub fingerprints: Vec<String>,
+    /// Split.
+    pub split: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Rows of a step over all ranks.
+    pub batch: usize,
+    /// Order within an epoch.
+    pub shuffle: Shuffle,
+    /// Weights of the kinds of caption.
+    pub weights: CaptionWeights,
+    /// Leaves out the short step at the end of an epoch.
+    pub drop_last: bool,
+    /// Rows that never appear: sorted, without repeats.
+    pub excluded: Vec<u64>,
+}
+
+/// Why there is no order, or no caption.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// A batch of no rows.
+    #[error("the batch must have at least one row")]
+    EmptyBatch,
+    /// Nothing to order.
+    #[error("split `{split}` has no row left: {rows} rows, {excluded} excluded")]
+    NoRows {
+        /// Split.
+        split: String,
+        /// Rows before exclusion.
+        rows: u64,
+        /// Rows excluded.
+        excluded: usize,
+    },
+    /// Dropping the short step would leave none.
+    #[error(
+        "a batch of {batch} is larger than the {rows} rows of split `{split}`: without the last, short batch no step is left"
+    )]
+    NoStep {
+        /// Rows of a step.
+        batch: usize,
+        /// Rows in the order.
+        rows: u64,
+        /// Split.
+        split: String,
+    },
+    /// A row all of whose captions weigh 0.
+    #[error("key {key}: none of its captions is of a kind that is used")]
+    NoCaption {
+        /// The row's key.
+        key: String,
+    },
+}
+
+/// The rows of every step of every epoch.
+#[derive(Clone, Debug)]
+pub struct Order {
+    spec: OrderSpec,
+    item: u64,
+    kept: u64,
+    /// For each excluded row, the kept rows before it.
+    kept_before: Vec<u64>,
+}
+
+impl Order {
+    /// The order of `rows` rows: those of the split in all datasets, one after another.
+    ///
+    /// # Errors
+    /// If an epoch would have no step.
+    ///
+    /// # Panics
+    /// If `excluded` is not sorted, repeats itself or names a row that does not exist.
+    pub fn new(spec: OrderSpec, rows: u64) -> Result<Self, OrderError> {
+        assert!(spec.excluded.is_sorted_by(|a, b| a < b), "excluded rows are sorted and named once");
+        assert!(spec.excluded.last().is_none_or(|&last| last < rows), "excluded rows exist");
+        let kept = rows - spec.excluded.len() as u64;
+        let split = spec.split.clone();
+        if spec.batch == 0 {
+            return Err(OrderError::EmptyBatch);
+        }
+        if kept == 0 {
+            return Err(OrderError::NoRows { split, rows, excluded: spec.excluded.len() });
+        }
+        if spec.drop_last && kept < spec.batch as u64 {
+            return Err(OrderError::NoStep { batch: spec.batch, rows: kept, split });
+        }
+        let item = hash64(&format!("{}\n{}", spec.fingerprints.join("\n"), spec.split));
+        let kept_before = spec.excluded.iter().zip(0..).map(|(&row, earlier)| row - earlier).collect();
+        Ok(Self { spec, item, kept, kept_before })
+    }
+
+    /// What it was made from.
+    pub fn spec(&self) -> &OrderSpec {
+        &self.spec
+    }
+
+    /// Rows of an epoch, before a short last step is dropped.
+    pub fn rows(&self) -> u64 {
+        self.kept
+    }
+
+    /// Steps of an epoch.
+    pub fn steps(&self) -> u64 {
+        let batch = self.spec.batch as u64;
+        if self.spec.drop_last { self.kept / batch } else { self.kept.div_ceil(batch) }
+    }
+
+    /// The rows of a step in their order, over all ranks.
+    ///
+    /// # Panics
+    /// If the epoch has no such step.
+    pub fn batch(&self, epoch: u64, step: u64) -> impl Iterator<Item = u64> + '_ {
+        assert!(step < self.steps(), "an epoch has {} steps", self.steps());
+        let first = step * self.spec.batch as u64;
+        let permutation = self.permutation(epoch);
+        (first..self.kept.min(first + self.spec.batch as u64))
+            .map(move |position| self.row(permutation.as_ref(), position))
+    }
+
+    /// The row at a position of an epoch.
+    ///
+    /// # Panics
+    /// If the epoch has no such position.
+    pub fn row_at(&self, epoch: u64, position: u64) -> u64 {
+        self.row(self.permutation(epoch).as_ref(), position)
+    }
+
+    fn permutation(&self, epoch: u64) -> Option<Permutation> {
+        match self.spec.shuffle {
+            Shuffle::None => None,
+            Shuffle::Full => {
+                let key = seed_for(self.spec.seed, Purpose::Order, epoch, self.item);
+                Some(Permutation::new(self.kept, key))
+            }
+        }
+    }
+
+    fn row(&self, permutation: Option<&Permutation>, position: u64) -> u64 {
+        assert!(position < self.kept, "an epoch has {} rows", self.kept);
+        let kept = permutation.map_or(position, |permutation| permutation.at(position));
+        kept + self.kept_before.partition_point(|&before| before <= kept) as u64
+    }
+}
+
+/// The view that a shard shows in an epoch: all `views` in as many epochs.
+///
+/// # Panics
+/// If `views` is 0.
+pub fn view_of(seed: u64, shard_number: u32, views: u32, epoch: u64) -> u32 {
+    let views = u64::from(views);
+    let first = seed_for(seed, Purpose::View, 0, u64::from(shard_number)) % views;
+    ((epoch % views + first) % views) as u32
+}
+
+/// The caption that a row shows in an epoch: index in the row's list. A caption of weight w is w
+/// of the row's n entries, and any n epochs from a multiple of n on show every entry once.
+///
+/// # Errors
+/// If every caption of the row weighs 0.
+pub fn caption_of(
+    seed: u64,
+    key: &str,
+    kinds: &[CaptionKind],
+    weights: CaptionWeights,
+    epoch: u64,
+) -> Result<usize, OrderError> {
+    let repeats =
+        |(place, kind): (usize, &CaptionKind)| std::iter::repeat_n(place, weights.of(*kind) as usize);
+    let mut entries: Vec<usize> = kinds.iter().enumerate().flat_map(repeats).collect();
+    match entries.len() as u64 {
+        0 => Err(OrderError::NoCaption { key: key.to_owned() }),
+        1 => Ok(entries[0]),
+        n => {
+            Draws::new(seed_for(seed, Purpose::Caption, epoch / n, hash64(key))).shuffle(&mut entries);
+            Ok(entries[(epoch % n) as usize])
+        }
+    }
+}
+
+/// The rows of a step of `rows` rows that belong to a rank.
+///
+/// # Panics
+/// If `rank` is not below `world`.
+pub fn rank_range(rows: usize, rank: usize, world: usize) -> Range<usize> {
+    assert!(rank < world, "rank {rank} of {world}");
+    rank * rows / world..(rank + 1) * rows / world
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn spec(seed: u64, batch: usize, excluded: Vec<u64>) -> OrderSpec {
+        OrderSpec {
+            fingerprints: vec!["a".into()],
+            split: "train".into(),
+            seed,
+            batch,
+            shuffle: Shuffle::Full,
+            weights: CaptionWeights::default(),
+            drop_last: false,
+            excluded,
+        }
+    }
+
+    fn epoch_of(order: &Order, epoch: u64) -> Vec<u64> {
+        (0..order.steps()).flat_map(|step| order.batch(epoch, step)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn an_epoch_has_every_kept_row_once_and_no_excluded_one(
+            seed: u64, epoch in 0u64..9, rows in 1u64..500, batch in 1usize..70, flags in prop::collection::vec(prop::bool::weighted(0.2), 500)
+        ) {
+            let (excluded, kept): (Vec<u64>, Vec<u64>) = (0..rows).partition(|&row| flags[row as usize]);
+            prop_assume!(!kept.is_empty());
+            let order = Order::new(spec(seed, batch, excluded), rows).unwrap();
+            let shuffled = epoch_of(&order, epoch);
+            prop_assert_eq!(&shuffled, &(0..order.rows()).map(|at| order.row_at(epoch, at)).collect::<Vec<_>>());
+            let mut sorted = shuffled;
+            sorted.sort_unstable();
+            prop_assert_eq!(sorted, kept);
+        }
+
+        #[test]
+        fn the_ranks_of_any_world_make_up_the_step(rows in 0usize..700) {
+            for world in [1, 2, 3, 4, 8] {
+                let joined: Vec<usize> = (0..world).flat_map(|rank| rank_range(rows, rank, world)).collect();
+                prop_assert!(joined.into_iter().eq(0..rows));
+            }
+        }
+
+        #[test]
+        fn a_shard_shows_all_its_views_in_as_many_epochs(seed: u64, shard: u32, views in 1u32..9, first in 0u64..1 << 40) {
+            let shown: BTreeSet<u32> = (first..first + u64::from(views)).map(|e| view_of(seed, shard, views, e)).collect();
+            prop_assert!(shown.into_iter().eq(0..views));
+        }
+
+        #[test]
+        fn a_row_shows_all_its_entries_in_as_many_epochs(
+            seed: u64, key in "[a-z0-9]{1,12}", kinds in prop::collection::vec(0usize..3, 1..9), weights: [u8; 3], round in 0u64..50
+        ) {
+            let kinds: Vec<CaptionKind> = kinds.into_iter().map(|kind| CaptionKind::ALL[kind]).collect();
+            let weights = CaptionWeights(weights.map(|weight| u32::from(weight % 4)));
+            let mut expected: Vec<usize> = (0..kinds.len()).flat_map(|at| vec![at; weights.of(kinds[at]) as usize]).collect();
+            let n = expected.len() as u64;
+            let shown: Result<Vec<usize>, _> =
+                (round * n..(round + 1) * n.max(1)).map(|epoch| caption_of(seed, &key, &kinds, weights, epoch)).collect();
+            if n == 0 {
+                prop_assert_eq!(shown, Err(OrderError::NoCaption { key }));
+            } else {
+                let mut shown = shown.unwrap();
+                shown.sort_unstable();
+                expected.sort_unstable();
+                prop_assert_eq!(shown, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn every_part_of_the_spec_changes_the_order() {
+        let order = |change: fn(&mut OrderSpec), epoch| {
+            let mut spec = spec(1, 10, Vec::new());
+            change(&mut spec);
+            epoch_of(&Order::new(spec, 100).unwrap(), epoch)
+        };
+        let all = [
+            order(|_| (), 0),
+            order(|_| (), 1),
+            order(|spec| spec.seed = 2, 0),
+            order(|spec| spec.split = "val".into(), 0),
+            order(|spec| spec.fingerprints.push("b".into()), 0),
+            order(|spec| spec.shuffle = Shuffle::None, 0),
+        ];
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+        assert!(all[5].iter().copied().eq(0..100));
+    }
+
+    #[test]
+    fn dropping_the_last_step_leaves_only_full_ones() {
+        let order = Order::new(OrderSpec { drop_last: true, ..spec(0, 30, vec![5]) }, 101).unwrap();
+        assert_eq!((order.steps(), order.batch(0, 2).count()), (3, 30));
+        let order = Order::new(spec(0, 30, vec![5]), 101).unwrap();
+        assert_eq!((order.steps(), order.batch(0, 3).count()), (4, 10));
+    }
+
+    #[test]
+    fn an_order_without_a_step_is_refused_in_words() {
+        let refused = |spec, rows| Order::new(spec, rows).unwrap_err().to_string();
+        assert_eq!(refused(spec(0, 0, vec![]), 1), "the batch must have at least one row");
+        assert_eq!(refused(spec(0, 1, vec![0]), 1), "split `train` has no row left: 1 rows, 1 excluded");
+        let short = OrderSpec { drop_last: true, ..spec(0, 9, vec![]) };
+        let message = "a batch of 9 is larger than the 8 rows of split `train`: without the last, short batch no step is left";
+        assert_eq!(refused(short, 8), message);
+    }
+
+    #[test]
+    fn weights_are_read_from_their_text() {
+        let weights: CaptionWeights = "original=2,back-translation=1".parse().unwrap();
+        assert_eq!(CaptionKind::ALL.map(|kind| weights.of(kind)), [2, 0, 1]);
+        let refused = |text: &str| text.parse::<CaptionWeights>().unwrap_err();
+        assert_eq!(refused("original"), "`original` is not of the form kind=weight");
+        assert_eq!(refused("original=0"), "no kind of caption has a weight above 0");
+        assert_eq!(refused("synonym=-1"), "`-1` is no whole weight");
+        assert!(refused("human=1").starts_with("`human` is no kind of caption; the kinds are original, "));
+        assert_eq!(
+            "window:8".parse::<Shuffle>().unwrap_err(),
+            "`window:8` is not supported yet: take `full` or `none`"
+        );
+    }
+
+    #[test]
+    fn published_orders_never_change() {
+        let order = Order::new(spec(7, 4, vec![2]), 9).unwrap();
+        assert_eq!(epoch_of(&order, 3), [1, 7, 6, 4, 8, 5, 3, 0]);
+        assert_eq!((0..6).map(|shard| view_of(7, shard, 3, 0)).collect::<Vec<_>>(), [2, 2, 0, 1, 1, 1]);
+        let kinds = [CaptionKind::Original; 5];
+        let caption =
+            |epoch| caption_of(7, "000000000042", &kinds, CaptionWeights::default(), epoch).unwrap();
+        assert_eq!((0..10).map(caption).collect::<Vec<_>>(), [3, 2, 0, 4, 1, 4, 1, 0, 3, 2]);
+    }
+}

@@ -1,0 +1,402 @@
+//! The loader: what it delivers is what the order says and what the ordinary Arrow reader reads.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pairmill::decode::decode_stored_jpeg_into;
+use pairmill::files::{sha256_file, sha256_hex};
+use pairmill::load::{
+    BadSamples, Batch, Batcher, CaptionWeights, Cursor, LoadError, Order, OrderSpec, Pairs, Shape, Shuffle,
+    start,
+};
+use pairmill::sample::{Augment, Caption, CaptionKind, Crop, Sample, Stored, TokenIds};
+use pairmill::shard::manifest::{TokenizerId, Totals};
+use pairmill::shard::{Dataset, Manifest, Pixels, ShardEntry, ShardReader, ShardWriter};
+use pairmill::store::Location;
+
+pub const SIDE: u32 = 16;
+
+/// A small dataset: rows of each shard by split, two views unless changed.
+pub struct Recipe<'a> {
+    pub splits: &'a [(&'a str, &'a [usize])],
+    pub views: u32,
+    pub pixels: Pixels,
+    pub first_key: usize,
+    pub tokenizer: &'a str,
+}
+
+pub const SMALL: Recipe = Recipe {
+    splits: &[("train", &[9, 7, 8]), ("val", &[5])],
+    views: 2,
+    pixels: Pixels::Image,
+    first_key: 0,
+    tokenizer: "bert",
+};
+
+impl Recipe<'_> {
+    pub fn write(&self, root: &Path) -> Dataset {
+        let (mut entries, mut splits) = (Vec::new(), BTreeMap::new());
+        let mut at = self.first_key;
+        for &(split, shards) in self.splits {
+            let totals: &mut Totals = splits.entry(split.to_owned()).or_default();
+            for (number, &rows) in shards.iter().enumerate() {
+                for view in 0..self.views {
+                    let samples: Vec<Sample> = (at..at + rows).map(|at| self.sample(at, view)).collect();
+                    if view == 0 {
+                        totals.images += rows as u64;
+                        totals.captions +=
+                            samples.iter().map(|sample| sample.captions.len() as u64).sum::<u64>();
+                    }
+                    let entry = self.shard(root, split, view, number as u32, &samples);
+                    (totals.rows, totals.shards) = (totals.rows + rows as u64, totals.shards + 1);
+                    totals.bytes += entry.bytes;
+                    entries.push(entry);
+                }
+                at += rows;
+            }
+        }
+        self.manifest(splits).publish(root, &entries, &[]).unwrap();
+        Dataset::open(&Location::local(root)).unwrap()
+    }
+
+    fn shard(&self, root: &Path, split: &str, view: u32, number: u32, samples: &[Sample]) -> ShardEntry {
+        let path = ShardEntry::path_of(split, view, number);
+        let file = root.join(&path);
+        let mut writer = ShardWriter::create(&file, self.pixels).unwrap();
+        writer.write(samples).unwrap();
+        writer.finish().unwrap();
+        let (bytes, sha256) = (file.metadata().unwrap().len(), sha256_file(&file).unwrap());
+        ShardEntry { path, split: split.into(), view, number, rows: samples.len() as u64, bytes, sha256 }
+    }
+
+    fn manifest(&self, splits: BTreeMap<String, Totals>) -> Manifest {
+        let sum = |of: fn(&Totals) -> u64| splits.values().map(of).sum::<u64>();
+        let totals = Totals {
+            images: sum(|t| t.images),
+            rows: sum(|t| t.rows),
+            captions: sum(|t| t.captions),
+            empty_captions: 0,
+            shards: sum(|t| t.shards),
+            bytes: sum(|t| t.bytes),
+        };
+        Manifest {
+            schema: 1,
+            tool: "test".into(),
+            options: serde_json::json!({}),
+            seed: 0,
+            tokenizer: TokenizerId { sha256: self.tokenizer.into(), vocab_size: 100, max_tokens: 64 },
+            codec: BTreeMap::new(),
+            totals,
+            splits,
+            rejects: BTreeMap::new(),
+            tables: BTreeMap::new(),
+        }
+    }
+
+    fn sample(&self, at: usize, view: u32) -> Sample {
+        let side = self.side();
+        let colour = |x: u32, y: u32| [(at * 7) as u8, (x * 9 + view * 40) as u8, (y * 9) as u8];
+        let pixels: Vec<u8> = (0..side * side).flat_map(|p| colour(p % side, p / side)).collect();
+        let stored = match self.pixels {
+            Pixels::Image => Stored::Jpeg(jpeg(&pixels, side)),
+            Pixels::Raw { .. } => Stored::Raw(pixels),
+        };
+        let kind = |place: usize| if place < 2 { CaptionKind::Original } else { CaptionKind::Synonym };
+        let caption = |place: usize| Caption {
+            text: format!("caption {place} of picture {at}"),
+            kind: kind(place),
+            of: 0,
+            tokens: TokenIds([vec![101], vec![at as i32 + 1; 2 + 5 * place + at % 9], vec![102]].concat()),
+        };
+        Sample {
+            key: format!("{at:012}"),
+            image_id: at as i64,
+            view: view as i32,
+            stored,
+            width: side as i32,
+            height: side as i32,
+            source_width: 640,
+            source_height: 480,
+            crop: Crop { x: 0.0, y: 0.0, width: 480.0, height: 480.0 },
+            augment: (view > 0).then_some(Augment::NONE),
+            captions: (0..1 + at % 4).map(caption).collect(),
+            meta: None,
+            source_sha256: [at as u8; 32],
+        }
+    }
+
+    fn side(&self) -> u32 {
+        if let Pixels::Raw { side } = self.pixels { side } else { SIDE }
+    }
+}
+
+fn jpeg(pixels: &[u8], side: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
+    encoder.encode(pixels, side as u16, side as u16, jpeg_encoder::ColorType::Rgb).unwrap();
+    bytes
+}
+
+fn spec(pairs: &Pairs, batch: usize) -> OrderSpec {
+    OrderSpec {
+        fingerprints: pairs.fingerprints().to_vec(),
+        split: pairs.split().to_owned(),
+        seed: 11,
+        batch,
+        shuffle: Shuffle::Full,
+        weights: CaptionWeights::default(),
+        drop_last: false,
+        excluded: Vec::new(),
+    }
+}
+
+fn batcher(datasets: &[Dataset], crop: Option<u32>, max_tokens: usize) -> Batcher {
+    let pairs = Arc::new(Pairs::open(datasets, "train").unwrap());
+    let order = Order::new(spec(&pairs, 5), pairs.rows()).unwrap();
+    Batcher::new(pairs, order, Shape { crop, max_tokens }, BadSamples::Stop).unwrap()
+}
+
+/// Everything of a batch but where its bytes lie.
+fn content(batch: &Batch) -> String {
+    let Batch { epoch, step, side, tokens, lengths, max_len, keys, views, captions, .. } = batch;
+    let pixels = sha256_hex(&batch.images);
+    format!("{epoch} {step} {side} {tokens:?} {lengths:?} {max_len} {keys:?} {views:?} {captions:?} {pixels}")
+}
+
+/// Every row of a split, by key and view, as the Arrow reader reads it.
+fn by_arrow(datasets: &[Dataset], split: &str) -> HashMap<(String, u32), Sample> {
+    let entries = datasets.iter().flat_map(|data| data.shards.iter().map(move |entry| (data, entry)));
+    let mine = entries.filter(|(_, entry)| entry.split == split);
+    mine.flat_map(|(data, entry)| ShardReader::open(&data.root.join(&entry.path)).unwrap().samples().unwrap())
+        .map(|sample| sample.unwrap().0)
+        .map(|sample| ((sample.key.clone(), sample.view as u32), sample))
+        .collect()
+}
+
+/// `[crop, crop, 3]` of a sample, pixel by pixel.
+fn cropped(sample: &Sample, crop: usize) -> Vec<u8> {
+    let side = sample.width as usize;
+    let pixels = match &sample.stored {
+        Stored::Raw(pixels) => pixels.clone(),
+        Stored::Jpeg(bytes) => {
+            let mut pixels = vec![0; side * side * 3];
+            decode_stored_jpeg_into(bytes, side as u32, side as u32, &mut pixels).unwrap();
+            pixels
+        }
+    };
+    let margin = (side - crop) / 2;
+    let place = |x: usize, y: usize| ((y + margin) * side + x + margin) * 3;
+    (0..crop * crop).flat_map(|p| pixels[place(p % crop, p / crop)..][..3].to_vec()).collect()
+}
+
+#[track_caller]
+fn check_against_arrow(pixels: Pixels, crop: usize, max_tokens: usize) {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let other = Recipe { splits: &[("train", &[4, 6])], views: 3, pixels, first_key: 100, ..SMALL };
+    let datasets = [Recipe { pixels, ..SMALL }.write(one.path()), other.write(two.path())];
+    let rows = by_arrow(&datasets, "train");
+    let batcher = batcher(&datasets, Some(crop as u32), max_tokens);
+    let steps = batcher.order().steps();
+    let mut delivered = Vec::new();
+    for batch in start(batcher, Cursor::default(), 3, 2, 2) {
+        let batch = batch.unwrap();
+        assert_eq!((batch.side, batch.images.len()), (crop, batch.rows() * crop * crop * 3));
+        for (place, key) in batch.keys.iter().enumerate() {
+            let sample = &rows[&(key.clone(), batch.views[place])];
+            let image = &batch.images[place * crop * crop * 3..][..crop * crop * 3];
+            assert_eq!(image, cropped(sample, crop), "key {key}");
+            let ids = &sample.captions[batch.captions[place] as usize].tokens.0;
+            let length = ids.len().min(max_tokens);
+            let padded = &batch.tokens[place * batch.max_len..][..batch.max_len];
+            assert_eq!(batch.lengths[place] as usize, length);
+            assert_eq!((&padded[..length - 1], padded[length - 1]), (&ids[..length - 1], 102), "key {key}");
+            assert!(padded[length..].iter().all(|&id| id == 0));
+            assert_eq!(batch.sources[place], sample.source_sha256);
+        }
+        delivered.extend(batch.keys.iter().map(|key| (batch.epoch, key.clone())));
+    }
+    assert_eq!((steps, delivered.len()), (7, 3 * 34));
+    assert_eq!(delivered.iter().collect::<BTreeSet<_>>().len(), 3 * 34, "every key once an epoch");
+}
+
+#[test]
+fn compressed_rows_are_those_of_the_arrow_reader() {
+    check_against_arrow(Pixels::Image, 16, 64);
+    check_against_arrow(Pixels::Image, 11, 9);
+}
+
+#[test]
+fn raw_rows_are_those_of_the_arrow_reader() {
+    check_against_arrow(Pixels::Raw { side: 16 }, 16, 64);
+    check_against_arrow(Pixels::Raw { side: 16 }, 5, 8);
+}
+
+#[test]
+fn any_number_of_workers_and_any_cursor_give_the_same_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [SMALL.write(folder.path())];
+    let all = |cursor, workers, depth| -> Vec<String> {
+        start(batcher(&data, None, 64), cursor, 2, workers, depth)
+            .map(|batch| content(&batch.unwrap()))
+            .collect()
+    };
+    let expected = all(Cursor::default(), 1, 1);
+    assert_eq!(expected.len(), 10);
+    for workers in 2..5 {
+        assert_eq!(all(Cursor::default(), workers, workers), expected);
+    }
+    for taken in 0..=10 {
+        assert_eq!(all(Cursor::at(taken, 5), 2, 3), expected[taken as usize..]);
+    }
+}
+
+#[test]
+fn two_views_show_every_key_in_both_in_two_epochs() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [SMALL.write(folder.path())];
+    let mut seen = HashSet::new();
+    for batch in start(batcher(&data, None, 64), Cursor { epoch: 6, step: 0 }, 8, 1, 1) {
+        let batch = batch.unwrap();
+        seen.extend(batch.keys.into_iter().zip(batch.views));
+    }
+    assert_eq!(seen.len(), 2 * 24);
+}
+
+#[test]
+fn excluded_keys_never_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [SMALL.write(folder.path())];
+    let pairs = Pairs::open(&data, "train").unwrap();
+    let keys = ["000000000003", "000000000020", "of another split"].map(str::to_owned).into();
+    assert_eq!(pairs.rows_of(&keys).unwrap(), [3, 20]);
+    let spec = OrderSpec { excluded: vec![3, 20], ..spec(&pairs, 5) };
+    let order = Order::new(spec, pairs.rows()).unwrap();
+    let shape = Shape { crop: None, max_tokens: 64 };
+    let batcher = Batcher::new(Arc::new(pairs), order, shape, BadSamples::Stop).unwrap();
+    let batches = start(batcher, Cursor::default(), 1, 2, 2);
+    let came: HashSet<String> = batches.flat_map(|batch| batch.unwrap().keys).collect();
+    assert!(came.is_disjoint(&keys) && came.len() == 22);
+}
+
+/// Flips one byte in the middle of the picture of row 4 of `train/v<view>-00001.parquet`.
+pub fn damage_a_picture(data: &Dataset, view: u32) -> PathBuf {
+    let path = data.root.join(ShardEntry::path_of("train", view, 1));
+    let mut picture = Vec::new();
+    ShardReader::open(&path).unwrap().picture(4, &mut picture).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(picture.len()).position(|window| window == picture).unwrap();
+    bytes[at + picture.len() / 2] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn a_damaged_picture_is_named_by_shard_row_and_key_and_ends_the_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [Recipe { views: 1, ..SMALL }.write(folder.path())];
+    let path = damage_a_picture(&data[0], 0);
+    let results: Vec<_> = start(batcher(&data, None, 64), Cursor::default(), 1, 3, 3).collect();
+    let error = results.last().unwrap().as_ref().unwrap_err();
+    let place = format!("row 4 of {}, key 000000000013", path.display());
+    assert_eq!(error.to_string(), format!("{place}: the picture does not match its crc32c"));
+    assert!(results[..results.len() - 1].iter().all(Result::is_ok));
+}
+
+#[test]
+fn a_damaged_picture_may_be_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [Recipe { views: 1, ..SMALL }.write(folder.path())];
+    damage_a_picture(&data[0], 0);
+    let pairs = Arc::new(Pairs::open(&data, "train").unwrap());
+    let order = Order::new(spec(&pairs, 5), pairs.rows()).unwrap();
+    let shape = Shape { crop: Some(10), max_tokens: 64 };
+    let batcher = Batcher::new(pairs, order, shape, BadSamples::Skip).unwrap();
+    let batches: Vec<Batch> = start(batcher, Cursor::default(), 1, 2, 2).collect::<Result<_, _>>().unwrap();
+    let skipped: Vec<&LoadError> = batches.iter().flat_map(|batch| &batch.skipped).collect();
+    assert!(matches!(skipped[..], [LoadError::Sample { place, .. }] if place.key == "000000000013"));
+    assert_eq!(batches.iter().map(Batch::rows).sum::<usize>(), 23);
+    assert!(batches.iter().all(|batch| batch.images.len() == batch.rows() * 300));
+}
+
+#[test]
+fn a_cut_shard_is_an_error_not_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [SMALL.write(folder.path())];
+    let path = data[0].root.join("train/v1-00002.parquet");
+    std::fs::write(&path, &std::fs::read(&path).unwrap()[..900]).unwrap();
+    let error = start(batcher(&data, None, 64), Cursor::default(), 2, 2, 2).find_map(Result::err).unwrap();
+    assert!(error.to_string().starts_with(&format!("cannot read the shard {}", path.display())), "{error}");
+}
+
+#[test]
+fn a_row_without_a_used_caption_is_an_error_that_names_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [SMALL.write(folder.path())];
+    let pairs = Arc::new(Pairs::open(&data, "train").unwrap());
+    let weights = "synonym=1".parse().unwrap();
+    let order =
+        Order::new(OrderSpec { weights, shuffle: Shuffle::None, ..spec(&pairs, 5) }, pairs.rows()).unwrap();
+    let shape = Shape { crop: None, max_tokens: 64 };
+    let batcher = Batcher::new(pairs, order, shape, BadSamples::Skip).unwrap();
+    let error = start(batcher, Cursor::default(), 1, 1, 1).next().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "key 000000000000: none of its captions is of a kind that is used");
+}
+
+#[test]
+fn a_consumer_that_leaves_early_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [SMALL.write(folder.path())];
+    let mut batches = start(batcher(&data, None, 64), Cursor::default(), u64::MAX, 3, 2);
+    let first = batches.next().unwrap().unwrap();
+    drop(batches);
+    assert_eq!(first.rows(), 5, "a batch outlives its queue");
+}
+
+#[test]
+fn unlike_datasets_are_refused() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = SMALL.write(one.path());
+    let refused = |recipe: Recipe| {
+        let second = recipe.write(two.path());
+        format!("{:#}", Pairs::open(&[first.clone(), second], "train").err().unwrap())
+    };
+    let (a, b) = (one.path().display(), two.path().display());
+    assert_eq!(
+        refused(Recipe { tokenizer: "other", ..SMALL }),
+        format!("{a} and {b} were written with different tokenizers; prepare one of them anew")
+    );
+    assert_eq!(
+        refused(Recipe { pixels: Pixels::Raw { side: 8 }, ..SMALL }),
+        format!("{b} stores pictures of side 8, the data before it of 16")
+    );
+}
+
+#[test]
+fn a_crop_larger_than_the_pictures_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let pairs = Pairs::open(&[SMALL.write(folder.path())], "train").unwrap();
+    let error = pairs.in_order(Some(17), 4).err().unwrap().to_string();
+    assert_eq!(error, "a crop of 17 pixels is larger than the stored pictures, which have 16");
+}
+
+#[test]
+fn evaluation_reads_every_row_in_file_order_with_all_its_captions() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [SMALL.write(folder.path())];
+    let rows = by_arrow(&data, "train");
+    let pairs = Pairs::open(&data, "train").unwrap();
+    let mut at = 0;
+    for batch in pairs.in_order(Some(12), 7).unwrap() {
+        let batch = batch.unwrap();
+        for (place, key) in batch.keys.iter().enumerate() {
+            assert_eq!(*key, format!("{at:012}"));
+            let sample = &rows[&(key.clone(), 0)];
+            assert_eq!(batch.captions[place], sample.captions);
+            assert_eq!(batch.sources[place], sample.source_sha256);
+            assert_eq!(batch.images[place * 432..][..432], cropped(sample, 12));
+            at += 1;
+        }
+    }
+    assert_eq!(at, 24);
+}

@@ -229,7 +229,7 @@ impl CommonArgs {
     fn resolve(self, source: Source) -> Result<Config> {
         ensure!(
             is_split_name(&self.split),
-            "--split: `{}` cannot be the name of a split: letters, digits, `_`, `-` and `.` can",
+            "--split: `{}` cannot be the name of a split: letters, digits, `_` and `.` can, a letter or digit first",
             self.split
         );
         self.tokenizer.iter().try_for_each(|file| file_exists("--tokenizer", file))?;

@@ -1,4 +1,8 @@
 //! One crate of integration tests (each further one would link arrow and libtorch again), a module a boundary.
 
 mod decode;
+mod prepare;
+mod resume;
+mod schemas;
 mod shard;
+mod world;

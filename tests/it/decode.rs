@@ -38,11 +38,11 @@ fn difference(left: &Rgb, right: &Rgb) -> u8 {
 #[test]
 fn every_good_image_has_the_right_pixels() {
     let mut wrong = Vec::new();
-    for case in expected().iter().filter(|case| case.kind == "ok") {
+    for case in expected().into_iter().filter(|case| case.kind == "ok") {
         let reference = reference(case.reference.as_ref().unwrap());
         match decode(&bytes(&case.file)).map(|image| difference(&image, &reference)) {
             Ok(difference) if difference <= case.tolerance => {}
-            other => wrong.push((&case.file, other, case.tolerance)),
+            other => wrong.push((case.file, other, case.tolerance)),
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -51,10 +51,10 @@ fn every_good_image_has_the_right_pixels() {
 #[test]
 fn every_bad_image_is_told_by_its_kind() {
     let mut wrong = Vec::new();
-    for case in expected().iter().filter(|case| case.kind != "ok") {
+    for case in expected().into_iter().filter(|case| case.kind != "ok") {
         match decode(&bytes(&case.file)) {
             Err(error) if error.kind() == case.kind => {}
-            other => wrong.push((&case.file, &case.kind, other)),
+            other => wrong.push((case.file, case.kind, other)),
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -1,5 +1,6 @@
 //! One crate of integration tests (each further one would link arrow and libtorch again), a module a boundary.
 
+mod augment;
 mod decode;
 mod prepare;
 mod resume;

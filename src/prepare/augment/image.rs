@@ -173,19 +173,20 @@ fn turn_hue(pixel: [u8; 3], steps: u8) -> [u8; 3] {
     from_hsv([hue.wrapping_add(steps), saturation, value])
 }
 
-/// Hue, saturation and value in 8 bits each, cut down; a full turn of hue is 255.
+/// Hue, saturation and value in 8 bits each, cut down; a full turn of hue is 255. Where a sum is
+/// taken in `f64` and kept in `f32`, Pillow does so too: the cut makes the last bit a whole level.
 fn to_hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
     let (most, least) = (r.max(g).max(b), r.min(g).min(b));
     if most == least {
         return [0, 0, most];
     }
     let range = f32::from(most - least);
-    let below = |channel: u8| f32::from(most - channel) / range;
+    let below = |channel: u8| f64::from(f32::from(most - channel) / range);
     let sixths = match most {
         _ if r == most => below(b) - below(g),
         _ if g == most => 2.0 + below(r) - below(b),
         _ => 4.0 + below(g) - below(r),
-    };
+    } as f32;
     let turns = (f64::from(sixths) / 6.0 + 1.0).fract() as f32;
     let level = |share: f32| (f64::from(share) * 255.0) as u8;
     [level(turns), level(range / f32::from(most)), most]
@@ -194,10 +195,14 @@ fn to_hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
 /// The inverse, rounded to whole levels.
 fn from_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
     let sixths = f64::from(hue) * 6.0 / 255.0;
-    let (sector, part) = (sixths.floor(), sixths.fract());
-    let saturation = f64::from(saturation) / 255.0;
-    let dimmed = |share: f64| (f64::from(value) * (1.0 - saturation * share)).round() as u8;
-    let (low, falling, rising) = (dimmed(1.0), dimmed(part), dimmed(1.0 - part));
+    let (sector, part) = (sixths.floor(), sixths.fract() as f32);
+    let saturation = f32::from(saturation) / 255.0;
+    let dimmed = |share: f64| (f64::from(value) * (1.0 - share)).round() as u8;
+    let (low, falling, rising) = (
+        dimmed(saturation.into()),
+        dimmed((saturation * part).into()),
+        dimmed(f64::from(saturation) * (1.0 - f64::from(part))),
+    );
     match sector as u8 % 6 {
         0 => [value, rising, low],
         1 => [falling, value, low],

@@ -1,3 +1,14 @@
 //! Flags → checked config. `clap` stays in here; a `Config` that leaves holds only valid values.
 
 pub mod prepare;
+mod views;
+
+use anyhow::{Result, ensure};
+
+use crate::store::Location;
+
+fn file_exists(flag: &str, file: &Location) -> Result<()> {
+    let path = file.path();
+    ensure!(path.exists() && !path.is_dir(), "{flag}: no file at {file}"); // a pipe will do
+    Ok(())
+}

@@ -64,9 +64,7 @@ fn other_options_are_refused_and_named() {
     assert_eq!(
         world.fail(&format!("{FLICKR} --out out --size 24 --quality 80 --views 2")),
         "error: --out: out was made with other options: --size: 16 there, 24 here; --views: 1 there, 2 here; \
-         --quality: 90 there, 80 here; --crop-scale: none there, 0.6,1.0 here; --crop-ratio: none there, \
-         0.75,1.333 here; --flip: none there, 0.0 here; --jitter: none there, 0.0,0.0,0.0,0.0 here; \
-         --grayscale: none there, 0.0 here; name another folder, or give --overwrite\n"
+         --quality: 90 there, 80 here; name another folder, or give --overwrite\n"
     );
     world.write("captions.txt", "image,caption\np0.jpg,another\n");
     let stderr = world.fail(&format!("{FLICKR} --out out --size 16"));

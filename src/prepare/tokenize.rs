@@ -43,7 +43,7 @@ impl WordPieces {
         let text = fs::read_to_string(path).with_context(named)?;
         let tokenizer =
             if text.trim_start().starts_with('{') { from_json(&text) } else { from_vocabulary(&text) };
-        Self::checked(tokenizer.with_context(named)?, max_tokens).with_context(named)
+        tokenizer.and_then(|tokenizer| Self::checked(tokenizer, max_tokens)).with_context(named)
     }
 
     fn checked(mut tokenizer: Tokenizer, max_tokens: usize) -> Result<Self> {
@@ -80,7 +80,7 @@ impl WordPieces {
 /// BERT's uncased tokenizer over a vocabulary of one token a line.
 fn from_vocabulary(text: &str) -> Result<Tokenizer> {
     let ids: Map<String, Value> =
-        text.lines().enumerate().map(|(id, token)| (token.trim_end().to_owned(), json!(id))).collect();
+        text.lines().enumerate().map(|(id, token)| (token.to_owned(), json!(id))).collect();
     let missing = SPECIAL.into_iter().find(|&token| !ids.contains_key(token));
     ensure!(missing.is_none(), "no WordPiece vocabulary: no line {}", missing.unwrap_or_default());
     let special = |token: &str| {
@@ -110,4 +110,105 @@ fn from_vocabulary(text: &str) -> Result<Tokenizer> {
 
 fn from_json(text: &str) -> Result<Tokenizer> {
     text.parse().map_err(|error: tokenizers::Error| anyhow!(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(text: &str) -> Vec<i32> {
+        WordPieces::bundled(64).unwrap().encode(text).unwrap().0
+    }
+
+    fn file(content: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), content).unwrap();
+        file
+    }
+
+    const SMALL: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\n##s\n";
+
+    /// As Hugging Face `tokenizers` 0.23 reads them with the tokenizer.json of all-MiniLM-L6-v2.
+    #[test]
+    fn texts_get_the_ids_that_hugging_face_gives_them() {
+        assert_eq!(ids("a photo of a cat"), [101, 1037, 6302, 1997, 1037, 4937, 102]);
+        assert_eq!(
+            ids("Café déjà vu, naïve façade!"),
+            [101, 7668, 2139, 3900, 24728, 1010, 15743, 8508, 999, 102]
+        );
+        assert_eq!(ids("二匹の猫 on a 沙发。"), [101, 1752, 100, 1671, 100, 2006, 1037, 100, 100, 1636, 102]);
+        assert_eq!(
+            ids("don't stop—it's 3.50$ (50%)"),
+            [
+                101, 2123, 1005, 1056, 2644, 1517, 2009, 1005, 1055, 1017, 1012, 2753, 1002, 1006, 2753,
+                1003, 1007, 102
+            ]
+        );
+        assert_eq!(ids("emoji 😀 here"), [101, 7861, 29147, 2072, 100, 2182, 102]);
+        assert_eq!(
+            ids("\t tabs\n and\u{a0}nbsp\u{200b} zero"),
+            [101, 21628, 2015, 1998, 1050, 5910, 2361, 5717, 102]
+        );
+        assert_eq!(ids("[SEP] in a text [MASK]"), [101, 102, 1999, 1037, 3793, 103, 102]);
+        assert_eq!(ids(&"a".repeat(150)), [101, 100, 102]);
+        assert_eq!(ids(""), [101, 102]);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_before_its_end_mark() {
+        let short = WordPieces::bundled(4).unwrap();
+        assert_eq!(short.encode("a photo of a cat").unwrap().0, [101, 1037, 6302, 102]);
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_vocabulary_file() {
+        let id = WordPieces::bundled(64).unwrap().id();
+        assert_eq!(id.sha256, sha256_hex(VOCABULARY.as_bytes()));
+        assert_eq!((id.vocab_size, id.max_tokens), (30_522, 64));
+    }
+
+    #[test]
+    fn a_vocabulary_file_is_read_by_its_lines() {
+        let vocabulary = file(SMALL);
+        let pieces = WordPieces::from_file(vocabulary.path(), 8).unwrap();
+        assert_eq!(pieces.encode("A cats dog").unwrap().0, [2, 5, 6, 7, 1, 3]);
+        assert_eq!(pieces.id().sha256, sha256_hex(SMALL.as_bytes()));
+    }
+
+    #[test]
+    fn padding_and_truncation_of_a_tokenizer_file_are_overridden() {
+        let mut tokenizer = from_vocabulary(SMALL).unwrap();
+        tokenizer.with_padding(Some(tokenizers::PaddingParams {
+            strategy: tokenizers::PaddingStrategy::Fixed(12),
+            ..Default::default()
+        }));
+        let short = TruncationParams { max_length: 3, ..Default::default() };
+        tokenizer.with_truncation(Some(short)).unwrap();
+        let json = file(&tokenizer.to_string(false).unwrap());
+        let pieces = WordPieces::from_file(json.path(), 8).unwrap();
+        assert_eq!(pieces.encode("a cat").unwrap().0, [2, 5, 6, 3]);
+        assert_eq!(pieces.id().sha256, sha256_hex(SMALL.as_bytes()));
+    }
+
+    #[test]
+    fn a_file_that_is_no_vocabulary_is_named() {
+        let error = |content: &str| {
+            let file = file(content);
+            let error = format!("{:#}", WordPieces::from_file(file.path(), 8).err().unwrap());
+            error.strip_prefix(&format!("{}: ", file.path().display())).unwrap().to_owned()
+        };
+        assert_eq!(error("a\nb\n"), "no WordPiece vocabulary: no line [PAD]");
+        let model = json!({
+            "type": "WordPiece", "unk_token": "u", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 9, "vocab": { "u": 0 },
+        });
+        let unframed = json!({ "version": "1.0", "model": model }).to_string();
+        assert_eq!(error(&unframed), "not a tokenizer that frames a text by [CLS] and [SEP]");
+    }
+
+    #[test]
+    fn two_tokens_are_too_few() {
+        let error = WordPieces::bundled(2).err().unwrap().to_string();
+        assert_eq!(error, "2 tokens leave no room between [CLS] and [SEP]");
+    }
 }

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use pairmill::decode::{DecodeError, decode, decode_stored_jpeg_into};
+use pairmill::decode::{DECODER, DecodeError, decode, decode_stored_jpeg_into};
+use pairmill::prepare::{encode::ENCODER, resize::RESIZER};
 use pairmill::sample::Rgb;
+use pairmill::seed::Draws;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -92,4 +94,36 @@ fn a_cut_stored_jpeg_is_truncated() {
     let mut out = vec![0; 64 * 48 * 3];
     let cut = decode_stored_jpeg_into(&whole[..whole.len() - 100], 64, 48, &mut out);
     assert_eq!(cut, Err(DecodeError::Truncated));
+}
+
+#[test]
+fn a_jpeg_without_its_last_bytes_but_with_an_end_in_its_header_is_truncated() {
+    let thumbnail = b"\xFF\xD8\xFF\xE1\0\x20 a thumbnail's end mark: \xFF\xD9";
+    assert_eq!(decode(thumbnail), Err(DecodeError::Truncated));
+}
+
+#[test]
+fn damaged_bytes_are_a_picture_or_an_error_but_never_a_panic() {
+    let mut draws = Draws::new(0);
+    for case in expected() {
+        let whole = bytes(&case.file);
+        for _ in 0..20 {
+            let mut damaged = whole.clone();
+            for _ in 0..if whole.is_empty() { 0 } else { 3 } {
+                let place = draws.below(whole.len() as u64) as usize;
+                damaged[place] = draws.bits() as u8;
+            }
+            let _ = decode(&damaged);
+        }
+    }
+}
+
+#[test]
+fn the_manifests_codecs_are_the_locked_ones() {
+    let lock = fs::read_to_string("Cargo.lock").unwrap();
+    for codec in DECODER.split(", ").chain([ENCODER, RESIZER]) {
+        let (name, version) = codec.split_once(' ').unwrap();
+        let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        assert!(lock.contains(&entry), "{codec} is not what Cargo.lock says");
+    }
 }

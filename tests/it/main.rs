@@ -2,6 +2,8 @@
 
 mod augment;
 mod decode;
+#[cfg(feature = "train")]
+mod golden;
 mod prepare;
 mod resume;
 mod schemas;

@@ -22,7 +22,7 @@ fn sample(at: usize, view: i32, stored: Stored) -> Sample {
         crop: Crop { x: 80.0, y: 0.0, width: 480.0, height: 480.0 },
         augment: (view > 0).then_some(Augment { flip: true, hue: -0.25, ..Augment::NONE }),
         captions: (0..1 + at as i32 % 5).map(caption).collect(),
-        meta: (at % 2 == 0).then(|| "{\"a\":1}".to_owned()),
+        meta: (at.is_multiple_of(2)).then(|| "{\"a\":1}".to_owned()),
         source_sha256: [at as u8; 32],
     }
 }
@@ -84,5 +84,5 @@ fn a_cut_shard_is_an_error_that_names_it() {
     let error = format!("{:#}", ShardReader::open(&path).err().unwrap());
     assert!(error.starts_with(&format!("cannot read the shard {}", path.display())), "{error}");
     let error = format!("{:#}", reader.picture(0, &mut Vec::new()).unwrap_err());
-    assert!(error.ends_with("the file is shorter than its index says"), "{error}");
+    assert!(error.contains("the file is shorter than its index says"), "{error}");
 }

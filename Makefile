@@ -1,0 +1,32 @@
+# `make demo` and `make test` are all that a fresh machine needs.
+CARGO ?= cargo
+
+.PHONY: help build demo test setup tools clean-demo
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+build: setup ## set up, then build the four programs into target/release
+	$(CARGO) build --release --features train
+
+demo: ## set up, then prepare, train, evaluate and search a generated sample; ends with a report page
+	@MAKE="$(MAKE)" CARGO="$(CARGO)" scripts/demo
+
+test: setup ## set up, then check formatting, lints, tests and docs
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets --features train -- -D warnings
+	$(CARGO) test
+	$(CARGO) test --features train
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features train
+
+setup: tools ## fetch libtorch (1 GB on disk), once
+	@scripts/libtorch || { echo "prepare and shards need no libtorch: cargo build --release" >&2; exit 1; }
+
+tools:
+	@command -v $(CARGO) >/dev/null || { echo "error: no cargo: install Rust 1.88 or newer (https://rustup.rs)" >&2; exit 1; }
+	@command -v c++ >/dev/null || { echo "error: no C++ compiler: apt-get install g++" >&2; exit 1; }
+	@command -v python3 >/dev/null || { echo "error: no python3: apt-get install python3 python3-pip" >&2; exit 1; }
+
+clean-demo: ## remove what the demo made
+	rm -rf demo

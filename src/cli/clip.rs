@@ -1,0 +1,240 @@
+//! `clip`: flags in, results out.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::files::write_whole;
+use crate::progress::{Progress, Verbosity};
+use crate::shard::Dataset;
+use crate::show::{pictures, results, run as run_page};
+use crate::store::Location;
+use crate::train::embed::{Encoder, embed, first_five};
+use crate::train::recall::{Direction, Recalls};
+use crate::train::search::{Found, Search, search};
+use crate::train::trained::Trained;
+
+/// Use a trained run: evaluate it, embed a split, search in it
+#[derive(Parser)]
+#[command(name = "clip", version)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Evaluate(EvaluateArgs),
+    Embed(EmbedArgs),
+    Search(SearchArgs),
+}
+
+#[derive(ClapArgs)]
+struct Common {
+    /// A folder that `train` made; its newest checkpoint is used
+    #[arg(long, value_name = "RUN")]
+    run: PathBuf,
+
+    /// cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: String,
+
+    /// No progress on stderr
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Recall@1, 5, 10 and median rank of a split, text → image and image → text
+///
+/// The protocol of COCO and Flickr30k: clean view, centre crop, the first five original captions of an image; ties
+/// count against us.
+///
+/// Example: clip evaluate --run run --data shards --split test
+#[derive(ClapArgs)]
+struct EvaluateArgs {
+    #[command(flatten)]
+    common: Common,
+
+    /// A folder that `prepare` made
+    #[arg(long, value_name = "DIR")]
+    data: Location,
+
+    /// The split
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    split: String,
+
+    /// Average over so many consecutive equal parts (5 on COCO's 5,000 test images is the 1K protocol)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    folds: usize,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    /// Also write a page: the run's curves, these figures, sample retrievals with pictures
+    #[arg(long, value_name = "PAGE.html")]
+    html: Option<PathBuf>,
+}
+
+/// Embeddings of a split's images and captions as a Parquet table (key, kind, text, embedding)
+///
+/// Example: clip embed --run run --data shards --split test --out emb.parquet
+#[derive(ClapArgs)]
+struct EmbedArgs {
+    #[command(flatten)]
+    common: Common,
+
+    /// A folder that `prepare` made
+    #[arg(long, value_name = "DIR")]
+    data: Location,
+
+    /// The split
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    split: String,
+
+    /// The table to write
+    #[arg(long, value_name = "FILE.parquet")]
+    out: PathBuf,
+}
+
+/// The images of an index that fit a text best
+///
+/// Example: clip search --run run --index emb.parquet "two dogs in snow" -k 10 --data shards --html page.html
+#[derive(ClapArgs)]
+struct SearchArgs {
+    #[command(flatten)]
+    common: Common,
+
+    /// What `clip embed` wrote
+    #[arg(long, value_name = "FILE.parquet")]
+    index: PathBuf,
+
+    /// What to look for
+    #[arg(value_name = "TEXT")]
+    query: String,
+
+    /// How many to show
+    #[arg(short, value_name = "N", default_value_t = 10)]
+    k: usize,
+
+    /// Where the thumbnails and captions come from
+    #[arg(long, value_name = "DIR")]
+    data: Option<Location>,
+
+    /// Also write a page; with --data it has pictures
+    #[arg(long, value_name = "PAGE.html")]
+    html: Option<PathBuf>,
+
+    /// The vocabulary of a run whose shards were made with another than the bundled one (tokenizer.json or vocab.txt)
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+}
+
+impl Args {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// Names the flag or file and what to do.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Evaluate(args) => args.run(),
+            Command::Embed(args) => args.run(),
+            Command::Search(args) => args.run(),
+        }
+    }
+}
+
+impl Common {
+    fn open(&self) -> Result<Trained> {
+        Trained::open(&self.run, &self.device)
+    }
+
+    /// The dataset, of the run's vocabulary, and a bar over one of its splits.
+    fn dataset(&self, trained: &Trained, data: &Location, split: &str) -> Result<(Dataset, Progress)> {
+        let dataset = Dataset::open(data).context("--data")?;
+        trained.check_vocabulary(&dataset)?;
+        let images = dataset.manifest.splits.get(split).map_or(0, |totals| totals.images);
+        let verbosity = if self.quiet { Verbosity::Quiet } else { Verbosity::Normal };
+        Ok((dataset, Progress::new("embedding", "images", images, verbosity)))
+    }
+}
+
+impl EvaluateArgs {
+    fn run(self) -> Result<()> {
+        ensure!(self.folds > 0, "--folds is 0; it is a number of parts");
+        let trained = self.common.open()?;
+        let (dataset, progress) = self.common.dataset(&trained, &self.data, &self.split)?;
+        let count = |images| progress.add(images, String::new);
+        let found = Encoder::of(&trained).split(&dataset, &self.split, first_five, count)?;
+        progress.finish();
+        let images = found.keys.len();
+        ensure!(self.folds <= images, "--folds is {}, the split has {images} images", self.folds);
+        let recalls = found.embedded.recalls(self.folds);
+        if let Some(out) = &self.html {
+            let page = run_page::page(&trained, &dataset, &self.split, &found, &recalls)?;
+            write_whole(out, page.as_bytes()).context("--html")?;
+        }
+        match self.json {
+            true => println!("{}", serde_json::to_string(&recalls)?),
+            false => print(&recalls, &self.split),
+        }
+        Ok(())
+    }
+}
+
+fn print(recalls: &Recalls, split: &str) {
+    println!("{split}: {} images, {} captions", recalls.images, recalls.captions);
+    let line = |name: &str, of: &Direction| {
+        let [one, five, ten] = [of.recall_1, of.recall_5, of.recall_10].map(|share| 100.0 * share);
+        println!("{name}  R@1 {one:5.1}%  R@5 {five:5.1}%  R@10 {ten:5.1}%  median rank {}", of.median_rank);
+    };
+    line("text → image", &recalls.text_to_image);
+    line("image → text", &recalls.image_to_text);
+}
+
+impl EmbedArgs {
+    fn run(self) -> Result<()> {
+        let trained = self.common.open()?;
+        let (dataset, progress) = self.common.dataset(&trained, &self.data, &self.split)?;
+        let found = embed(&trained, &dataset, &self.split, &self.out, &progress)?;
+        progress.finish();
+        println!("{} images and {} captions in {}", found.keys.len(), found.texts.len(), self.out.display());
+        Ok(())
+    }
+}
+
+impl SearchArgs {
+    fn run(self) -> Result<()> {
+        ensure!(self.k > 0, "-k is 0; it is a number of images");
+        let trained = self.common.open()?;
+        let (index, query, tokenizer) = (self.index, self.query, self.tokenizer);
+        let request = Search { index, query, k: self.k, tokenizer };
+        let hits = hits(search(&trained, &request)?, self.data.as_ref())?;
+        for (place, hit) in hits.iter().enumerate() {
+            println!("{:>3}  {:.4}  {}  {}", place + 1, hit.score, hit.key, hit.caption);
+        }
+        self.html.as_deref().map_or(Ok(()), |out| page(out, &request.query, &hits))
+    }
+}
+
+fn page(out: &Path, query: &str, hits: &[results::Hit]) -> Result<()> {
+    write_whole(out, results::html(query, hits).as_bytes()).context("--html")
+}
+
+/// What was found, with picture and caption where the data is at hand.
+fn hits(found: Vec<Found>, data: Option<&Location>) -> Result<Vec<results::Hit>> {
+    let keys: HashSet<&str> = found.iter().map(|found| found.key.as_str()).collect();
+    let shown = match data {
+        Some(data) => pictures::of_keys(&Dataset::open(data).context("--data")?, None, &keys)?,
+        None => Default::default(),
+    };
+    let hit = |found: Found| {
+        let shown = shown.get(&found.key);
+        let (picture, caption) = (shown.map(|s| s.picture.clone()), shown.map(|s| s.caption.clone()));
+        let caption = caption.unwrap_or_default();
+        results::Hit { key: found.key, score: found.score, picture, caption, right: false }
+    };
+    Ok(found.into_iter().map(hit).collect())
+}

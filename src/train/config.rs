@@ -1,0 +1,401 @@
+//! The config of a run: what each key of the TOML means, and its default.
+//!
+//! `schemas/train.v1.json` describes the same keys for editors; a test holds the two together.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::model::bert::{BertConfig, Pooling};
+
+use super::model::resnet::ResnetConfig;
+use super::schedule::Decay;
+
+/// A whole run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How long, how often, how exact.
+    pub run: Run,
+    /// What is trained.
+    pub model: Model,
+    /// What it is trained on.
+    pub data: Data,
+    /// What is minimised.
+    pub loss: Loss,
+    /// How it is minimised.
+    pub optim: Optim,
+    /// What is trained when; without any, everything all the time.
+    pub stage: Vec<Stage>,
+}
+
+/// `[run]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Run {
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Caps the stages, in epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+    /// Caps the stages, in steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Steps between checkpoints; 0 = only at the end.
+    pub checkpoint_every: u64,
+    /// Checkpoints kept.
+    pub keep_last: u64,
+    /// Steps between evaluations on `val`; 0 = never.
+    pub eval_every: u64,
+    /// Steps between lines of the log.
+    pub log_every: u64,
+    /// Floating-point type of the model.
+    pub precision: Precision,
+    /// CPU threads of libtorch; 0 = all cores.
+    pub threads: i32,
+}
+
+/// Floating-point types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    Fp32,
+    /// Double precision (CPU), for comparisons.
+    Fp64,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Model {
+    /// `"resnet50"` or a table of `layers` and `width`.
+    pub image: Image,
+    /// A safetensors file of the image encoder's weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_weights: Option<PathBuf>,
+    /// A folder or file with a BERT `config.json`, or a table of its keys.
+    pub text: Text,
+    /// A folder or file of the text encoder's weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_weights: Option<PathBuf>,
+    /// One safetensors file for the whole model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// Width of the shared space.
+    pub embed_dim: i64,
+    /// How tokens become one vector.
+    pub pooling: Pooling,
+    /// Both of BERT's dropouts, over its config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+}
+
+/// `model.image`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Image {
+    /// A known architecture.
+    Named(Architecture),
+    /// A bottleneck ResNet of another size.
+    Resnet(ResnetConfig),
+}
+
+/// Named image encoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// ResNet-50 (He et al. 2016), torchvision's variant.
+    Resnet50,
+}
+
+impl Image {
+    /// Blocks and width.
+    pub fn config(&self) -> ResnetConfig {
+        match self {
+            Self::Named(Architecture::Resnet50) => ResnetConfig::resnet50(),
+            Self::Resnet(config) => config.clone(),
+        }
+    }
+}
+
+/// `model.text`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Text {
+    /// A Hugging Face folder, or its `config.json`.
+    Path(PathBuf),
+    /// The keys themselves.
+    Inline(BertConfig),
+}
+
+/// `[data]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// Pairs a step, over all ranks.
+    pub batch: usize,
+    /// Side of the centre crop in pixels.
+    pub crop: u32,
+    /// `full` or `none`.
+    pub shuffle: String,
+    /// Threads that read and decode.
+    pub workers: usize,
+    /// Batches ready ahead of the trainer.
+    pub prefetch: usize,
+    /// Longest row of token ids; as the shards when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
+    /// Integer weights by kind; absent = 1 each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub captions: Option<std::collections::BTreeMap<String, u32>>,
+    /// Leave out an epoch's last, short batch.
+    pub drop_last: bool,
+    /// A file of keys, one a line, that are never used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<PathBuf>,
+}
+
+/// `[loss]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Loss {
+    /// Which contrastive loss.
+    pub kind: LossKind,
+    /// Label smoothing of its cross entropies.
+    pub label_smoothing: f64,
+}
+
+/// Contrastive losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    /// Symmetric InfoNCE over the batch (Radford et al. 2021).
+    #[default]
+    Infonce,
+}
+
+/// `[optim]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Optim {
+    /// Base rates; a stage may replace them.
+    #[serde(flatten)]
+    pub rates: Rates,
+    /// Decoupled weight decay of tensors with two or more dimensions.
+    pub weight_decay: f64,
+    /// AdamW's averages.
+    pub betas: [f64; 2],
+    /// AdamW's epsilon.
+    pub eps: f64,
+    /// Steps of linear warm-up.
+    pub warmup: u64,
+    /// What follows the warm-up.
+    pub schedule: Decay,
+    /// Largest gradient norm; 0 = no clipping.
+    pub clip_grad: f64,
+    /// Largest scale (temperature's inverse).
+    pub max_scale: f64,
+}
+
+/// Base learning rates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rates {
+    /// Of the image encoder.
+    pub lr_image: f64,
+    /// Of the text encoder.
+    pub lr_text: f64,
+    /// Of both projections.
+    pub lr_projection: f64,
+    /// Of the temperature; absent = as `lr_projection`; 0 fixes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_scale: Option<f64>,
+}
+
+/// One `[[stage]]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stage {
+    /// Its name in the log.
+    pub name: String,
+    /// Its length in epochs …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+    /// … or in steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Module prefixes of what it trains.
+    pub train: Vec<String>,
+    /// Replaces `optim.lr_image`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_image: Option<f64>,
+    /// Replaces `optim.lr_text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_text: Option<f64>,
+    /// Replaces `optim.lr_projection`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_projection: Option<f64>,
+    /// Replaces `optim.lr_scale`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_scale: Option<f64>,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            epochs: None,
+            steps: None,
+            checkpoint_every: 1000,
+            keep_last: 3,
+            eval_every: 0,
+            log_every: 1,
+            precision: Precision::Fp32,
+            threads: 0,
+        }
+    }
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            image: Image::Named(Architecture::Resnet50),
+            image_weights: None,
+            text: Text::Inline(BertConfig::default()),
+            text_weights: None,
+            init: None,
+            embed_dim: 512,
+            pooling: Pooling::Mean,
+            dropout: None,
+        }
+    }
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            batch: 64,
+            crop: 224,
+            shuffle: "full".to_owned(),
+            workers: 2,
+            prefetch: 4,
+            max_tokens: None,
+            captions: None,
+            drop_last: true,
+            exclude: None,
+        }
+    }
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Self { kind: LossKind::Infonce, label_smoothing: 0.0 }
+    }
+}
+
+impl Default for Optim {
+    fn default() -> Self {
+        Self {
+            rates: Rates::default(),
+            weight_decay: 0.01,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            warmup: 0,
+            schedule: Decay::Cosine,
+            clip_grad: 0.0,
+            max_scale: 100.0,
+        }
+    }
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { lr_image: 1e-5, lr_text: 2e-5, lr_projection: 5e-4, lr_scale: None }
+    }
+}
+
+impl Rates {
+    /// The rate of the temperature.
+    pub fn scale(&self) -> f64 {
+        self.lr_scale.unwrap_or(self.lr_projection)
+    }
+
+    /// These rates with a stage's own over them.
+    pub fn with(&self, stage: &Stage) -> Self {
+        Self {
+            lr_image: stage.lr_image.unwrap_or(self.lr_image),
+            lr_text: stage.lr_text.unwrap_or(self.lr_text),
+            lr_projection: stage.lr_projection.unwrap_or(self.lr_projection),
+            lr_scale: stage.lr_scale.or(self.lr_scale),
+        }
+    }
+}
+
+impl Config {
+    /// Checks values against each other and fills in what a path stands for.
+    ///
+    /// # Errors
+    /// Names the key and what it may be.
+    pub fn checked(mut self) -> Result<Self> {
+        let positive = |value: f64, key: &str| {
+            ensure!(value >= 0.0 && value.is_finite(), "{key} is {value}; it must be 0 or more");
+            Ok(())
+        };
+        ensure!(self.data.batch > 1, "data.batch is {}; a contrastive loss needs 2 or more", self.data.batch);
+        ensure!(self.data.crop > 0, "data.crop is 0; it is a side in pixels");
+        ensure!(self.data.workers > 0, "data.workers is 0; one thread at least must read");
+        ensure!(self.data.prefetch > 0, "data.prefetch is 0; one batch at least must be ready");
+        ensure!(self.run.log_every > 0, "run.log_every is 0; it counts steps");
+        ensure!(self.run.keep_last > 0, "run.keep_last is 0; one checkpoint at least is kept");
+        ensure!(self.model.embed_dim > 0, "model.embed_dim is {}", self.model.embed_dim);
+        ensure!(self.optim.max_scale > 0.0, "optim.max_scale is {}; it must be positive", self.optim.max_scale);
+        ensure!((0.0..1.0).contains(&self.loss.label_smoothing), "loss.label_smoothing must be in [0, 1)");
+        ensure!(self.model.dropout.is_none_or(|p| (0.0..1.0).contains(&p)), "model.dropout must be in [0, 1)");
+        ensure!(self.optim.betas.iter().all(|beta| (0.0..1.0).contains(beta)), "optim.betas must be in [0, 1)");
+        let rates = &self.optim.rates;
+        for (value, key) in [
+            (rates.lr_image, "optim.lr_image"),
+            (rates.lr_text, "optim.lr_text"),
+            (rates.lr_projection, "optim.lr_projection"),
+            (rates.scale(), "optim.lr_scale"),
+            (self.optim.weight_decay, "optim.weight_decay"),
+            (self.optim.eps, "optim.eps"),
+            (self.optim.clip_grad, "optim.clip_grad"),
+        ] {
+            positive(value, key)?;
+        }
+        if self.stage.is_empty() {
+            let train = ["image", "text", "projection"].map(str::to_owned).to_vec();
+            let epochs = (self.run.epochs.is_none() && self.run.steps.is_none()).then_some(1);
+            self.stage = vec![Stage { name: "all".to_owned(), epochs, train, ..Stage::default() }];
+        }
+        self.model.text = Text::Inline(self.model.text.config(self.model.dropout)?);
+        Ok(self)
+    }
+
+    /// The steps that `run.steps` and `run.epochs` allow.
+    pub fn cap(&self, steps_per_epoch: u64) -> Option<u64> {
+        let epochs = self.run.epochs.map(|epochs| epochs * steps_per_epoch);
+        [self.run.steps, epochs].into_iter().flatten().min()
+    }
+}
+
+impl Text {
+    /// The BERT config behind a path or a table, with `dropout` over its own.
+    ///
+    /// # Errors
+    /// If the file is missing or is not a BERT config.
+    pub fn config(&self, dropout: Option<f64>) -> Result<BertConfig> {
+        let config = match self {
+            Self::Inline(config) => config.clone(),
+            Self::Path(path) => BertConfig::read(path).context("model.text")?,
+        };
+        Ok(match dropout {
+            Some(dropout) => config.with_dropout(dropout),
+            None => config,
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! From datasets and config to the loader, and the check that they speak one vocabulary.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::config::{Config, Text};
+use crate::load::batch::{BadSamples, Shape};
+use crate::load::{Batcher, CaptionWeights, Order, OrderSpec, Pairs, Shuffle};
+use crate::prepare::tokenize::WordPieces;
+use crate::shard::Dataset;
+
+/// The loader of the split `train`.
+///
+/// # Errors
+/// If the datasets do not fit each other or the config.
+pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
+    let data = &config.data;
+    let pairs = Pairs::open(datasets, "train")?;
+    let excluded = match &data.exclude {
+        Some(path) => pairs.rows_of(&excluded_keys(path)?)?,
+        None => Vec::new(),
+    };
+    let weights = match &data.captions {
+        Some(table) => CaptionWeights::from_names(table.iter().map(|(kind, weight)| (kind.as_str(), *weight))),
+        None => Ok(CaptionWeights::default()),
+    };
+    let spec = OrderSpec {
+        fingerprints: pairs.fingerprints().to_vec(),
+        split: pairs.split().to_owned(),
+        seed: config.run.seed,
+        batch: data.batch,
+        shuffle: data.shuffle.parse::<Shuffle>().map_err(|error| anyhow::anyhow!("data.shuffle: {error}"))?,
+        weights: weights.map_err(|error| anyhow::anyhow!("data.captions: {error}"))?,
+        drop_last: data.drop_last,
+        excluded,
+    };
+    let rows = pairs.rows();
+    let order = Order::new(spec, rows)?;
+    ensure!(
+        order.steps() > 0,
+        "data.batch is {}, but the split `train` has {rows} images: no whole batch; make it smaller or set data.drop_last=false",
+        data.batch
+    );
+    let shape = Shape { crop: Some(data.crop), max_tokens: max_tokens(datasets, config)? };
+    Batcher::new(Arc::new(pairs), order, shape, BadSamples::Stop).context("data.crop, data.max_tokens")
+}
+
+fn excluded_keys(path: &Path) -> Result<HashSet<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("data.exclude: no file at {}", path.display()))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+fn max_tokens(datasets: &[Dataset], config: &Config) -> Result<usize> {
+    let stored = datasets.iter().map(|dataset| dataset.manifest.tokenizer.max_tokens).max().unwrap_or(0) as usize;
+    let wanted = config.data.max_tokens.unwrap_or(stored).min(stored);
+    let Text::Inline(text) = &config.model.text else { bail!("model.text is resolved before") };
+    let positions = text.max_position_embeddings as usize;
+    ensure!(
+        wanted <= positions,
+        "rows have up to {wanted} tokens, the text model has {positions} positions; set data.max_tokens={positions} or less"
+    );
+    Ok(wanted)
+}
+
+/// Checks that the token ids of the shards are those of the text model.
+///
+/// # Errors
+/// If they are of another vocabulary, by its hash where the model's folder has one, by its size
+/// otherwise.
+pub fn check_vocabulary(datasets: &[Dataset], config: &Config) -> Result<()> {
+    let Text::Inline(text) = &config.model.text else { bail!("model.text is resolved before") };
+    for dataset in datasets {
+        let (shards, root) = (&dataset.manifest.tokenizer, dataset.root.display());
+        ensure!(
+            i64::from(shards.vocab_size) == text.vocab_size,
+            "the shards in {root} have a vocabulary of {}, the text model one of {}; \
+             prepare them with --tokenizer of this model",
+            shards.vocab_size,
+            text.vocab_size
+        );
+        if let Some(folder) = config.model.text_weights.as_deref().and_then(vocabulary) {
+            let model = WordPieces::from_file(&folder, 64).with_context(|| format!("{}", folder.display()))?.id();
+            ensure!(
+                model.sha256 == shards.sha256,
+                "the shards in {root} have another vocabulary than {}; prepare them with --tokenizer {}",
+                folder.display(),
+                folder.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The vocabulary beside a model's weights.
+fn vocabulary(weights: &Path) -> Option<std::path::PathBuf> {
+    let folder = if weights.is_dir() { weights } else { weights.parent()? };
+    ["tokenizer.json", "vocab.txt"].into_iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}

@@ -1,0 +1,108 @@
+//! `metrics.jsonl`: a line a step, a line an evaluation.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::recall::Recalls;
+use crate::files::write_whole;
+
+/// A training line. Loss, rates and scale are the step's own, before its update.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepLine {
+    /// From 0 over the whole run.
+    pub step: u64,
+    /// From 0.
+    pub epoch: u64,
+    /// Name of the stage.
+    pub stage: String,
+    /// The loss that was minimised.
+    pub loss: f64,
+    /// 0 while the image encoder is frozen.
+    pub lr_image: f64,
+    /// 0 while the text encoder is frozen.
+    pub lr_text: f64,
+    /// 0 while the projections are frozen.
+    pub lr_projection: f64,
+    /// L2 norm over all trained parameters, before clipping.
+    pub grad_norm: f64,
+    /// What cosines were multiplied by.
+    pub scale: f64,
+    /// Pairs a second since the line before.
+    pub pairs_per_second: f64,
+    /// Seconds this step waited for its batch.
+    pub wait_seconds: f64,
+}
+
+/// An evaluation line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationLine {
+    /// Steps done.
+    pub step: u64,
+    /// Epoch of the step.
+    pub epoch: u64,
+    /// The split.
+    pub evaluation: String,
+    /// Its figures.
+    #[serde(flatten)]
+    pub recalls: Recalls,
+}
+
+/// The open file; every line is flushed.
+pub struct Metrics(fs::File);
+
+impl Metrics {
+    /// Opens the log of a run to go on after `steps` steps: lines of later steps, which a kill left
+    /// behind, are dropped.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn open(path: &Path, steps: u64) -> Result<Self> {
+        let failed = || format!("cannot write {}", path.display());
+        if path.is_file() {
+            let kept: String = fs::read_to_string(path)
+                .with_context(failed)?
+                .lines()
+                .filter(|line| precedes(line, steps))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            write_whole(path, kept.as_bytes())?;
+        }
+        Ok(Self(OpenOptions::new().create(true).append(true).open(path).with_context(failed)?))
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn write(&mut self, line: &impl Serialize) -> Result<()> {
+        let mut json = serde_json::to_string(line)?;
+        json.push('\n');
+        self.0.write_all(json.as_bytes()).context("cannot write metrics.jsonl")
+    }
+}
+
+/// A training line of an earlier step, or an evaluation after at most so many.
+fn precedes(line: &str, steps: u64) -> bool {
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { return false };
+    let Some(step) = value.get("step").and_then(serde_json::Value::as_u64) else { return false };
+    step < steps || (value.get("evaluation").is_some() && step == steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_after_the_checkpoint_and_torn_ones_are_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        fs::write(&path, "{\"step\":0}\n{\"step\":1}\n{\"step\":2,\"evaluation\":\"val\"}\n{\"step\":2}\n{\"st").unwrap();
+        Metrics::open(&path, 2).unwrap().write(&serde_json::json!({"step": 2})).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "{\"step\":0}\n{\"step\":1}\n{\"step\":2,\"evaluation\":\"val\"}\n{\"step\":2}\n");
+    }
+}

@@ -1,0 +1,396 @@
+//! Hugging Face's BertModel without its pooler.
+//! <https://arxiv.org/abs/1810.04805>
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor, nn};
+
+use super::{Mode, constant, normal, trains};
+
+/// The token that fills a row up; its embedding starts at zero and gets no gradient.
+const PAD: i64 = 0;
+
+/// Standard deviation of fresh weights.
+const INIT: f64 = 0.02;
+
+/// What stands between the two layers of a feed-forward block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// x·Φ(x), exactly (not the tanh approximation).
+    Gelu,
+}
+
+/// How a text's hidden states become one vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The mean over real tokens, \[CLS\] and \[SEP\] included.
+    #[default]
+    Mean,
+    /// The first token's, \[CLS\].
+    Cls,
+}
+
+/// The keys of a BERT `config.json` that shape the model; the defaults are bert-base-uncased's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BertConfig {
+    /// Rows of the token table.
+    pub vocab_size: i64,
+    /// Length of a hidden state.
+    pub hidden_size: i64,
+    /// Transformer layers.
+    pub num_hidden_layers: i64,
+    /// Heads of an attention; they divide `hidden_size`.
+    pub num_attention_heads: i64,
+    /// Length between the two layers of a feed-forward block.
+    pub intermediate_size: i64,
+    /// The longest text, in tokens.
+    pub max_position_embeddings: i64,
+    /// Rows of the segment table; only the first is used.
+    pub type_vocab_size: i64,
+    /// Added to the variance in a LayerNorm.
+    pub layer_norm_eps: f64,
+    /// Dropout of embeddings and of each block's output.
+    pub hidden_dropout_prob: f64,
+    /// Dropout of attention weights.
+    pub attention_probs_dropout_prob: f64,
+    /// The feed-forward activation.
+    pub hidden_act: Activation,
+}
+
+impl Default for BertConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 30522,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            layer_norm_eps: 1e-12,
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            hidden_act: Activation::Gelu,
+        }
+    }
+}
+
+impl BertConfig {
+    /// The configuration in a `config.json`, or in the folder that holds one. Keys that do not shape the model are
+    /// passed over.
+    ///
+    /// # Errors
+    /// If there is no such file, or it does not describe a BERT that this module can be.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Self::from_json(&text).with_context(|| format!("{} is no BERT configuration", file.display()))
+    }
+
+    fn from_json(text: &str) -> Result<Self> {
+        let value: serde_json::Value = serde_json::from_str(text)?;
+        for (key, wanted) in [("model_type", "bert"), ("position_embedding_type", "absolute")] {
+            match value.get(key).and_then(|found| found.as_str()) {
+                Some(found) if found != wanted => bail!("{key} is {found:?}; only {wanted:?} is supported"),
+                _ => {}
+            }
+        }
+        let config: Self = serde_json::from_value(value)?;
+        config.checked()
+    }
+
+    /// The configuration in an inline table; an absent key has bert-base-uncased's value.
+    ///
+    /// # Errors
+    /// If a key is unknown or a value impossible.
+    pub fn from_table(table: toml::Table) -> Result<Self> {
+        let known = toml::Table::try_from(Self::default())?;
+        if let Some(key) = table.keys().find(|key| !known.contains_key(*key)) {
+            let keys: Vec<_> = known.keys().map(String::as_str).collect();
+            bail!("unknown key {key:?} of a BERT configuration; the keys are {}", keys.join(", "));
+        }
+        let config: Self = table.try_into()?;
+        config.checked()
+    }
+
+    /// The same with both dropouts set to `p`.
+    pub fn with_dropout(self, p: f64) -> Self {
+        Self { hidden_dropout_prob: p, attention_probs_dropout_prob: p, ..self }
+    }
+
+    fn checked(self) -> Result<Self> {
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.type_vocab_size),
+        ];
+        for (key, value) in sizes {
+            ensure!(value > 0, "{key} is {value}; it must be positive");
+        }
+        let (hidden, heads) = (self.hidden_size, self.num_attention_heads);
+        ensure!(hidden % heads == 0, "hidden_size {hidden} does not divide into {heads} attention heads");
+        for p in [self.hidden_dropout_prob, self.attention_probs_dropout_prob] {
+            ensure!((0.0..1.0).contains(&p), "a dropout of {p} is not in [0, 1)");
+        }
+        Ok(self)
+    }
+}
+
+#[derive(Debug)]
+struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    fn new(path: nn::Path, from: i64, to: i64) -> Self {
+        Self { weight: normal(&path, "weight", &[to, from], INIT), bias: constant(&path, "bias", &[to], 0.0) }
+    }
+
+    fn forward(&self, xs: &Tensor) -> Tensor {
+        xs.linear(&self.weight, Some(&self.bias))
+    }
+}
+
+#[derive(Debug)]
+struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    fn new(path: &nn::Path, config: &BertConfig) -> Self {
+        let path = path / "LayerNorm";
+        Self {
+            weight: constant(&path, "weight", &[config.hidden_size], 1.0),
+            bias: constant(&path, "bias", &[config.hidden_size], 0.0),
+            eps: config.layer_norm_eps,
+        }
+    }
+
+    fn forward(&self, xs: &Tensor) -> Tensor {
+        xs.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+}
+
+#[derive(Debug)]
+struct Embeddings {
+    words: Tensor,
+    positions: Tensor,
+    segments: Tensor,
+    norm: LayerNorm,
+    dropout: f64,
+}
+
+impl Embeddings {
+    fn new(path: &nn::Path, config: &BertConfig) -> Self {
+        let table = |name, rows| normal(&(path / name), "weight", &[rows, config.hidden_size], INIT);
+        let words = table("word_embeddings", config.vocab_size);
+        let _ = tch::no_grad(|| words.get(PAD).zero_());
+        Self {
+            words,
+            positions: table("position_embeddings", config.max_position_embeddings),
+            segments: table("token_type_embeddings", config.type_vocab_size),
+            norm: LayerNorm::new(path, config),
+            dropout: config.hidden_dropout_prob,
+        }
+    }
+
+    fn forward(&self, tokens: &Tensor, mode: Mode) -> Tensor {
+        let words = Tensor::embedding(&self.words, tokens, PAD, false, false); // [B, L, H]
+        let positions = self.positions.narrow(0, 0, tokens.size()[1]); // [L, H]
+        let xs = self.norm.forward(&(words + self.segments.get(0) + positions));
+        drop_out(xs, self.dropout, trains(mode, &self.norm.weight))
+    }
+}
+
+/// One post-norm transformer layer.
+#[derive(Debug)]
+struct Layer {
+    heads: i64,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    attention_norm: LayerNorm,
+    widen: Linear,
+    narrow: Linear,
+    norm: LayerNorm,
+    hidden_dropout: f64,
+    attention_dropout: f64,
+}
+
+impl Layer {
+    fn new(path: nn::Path, config: &BertConfig) -> Self {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let attention = &path / "attention" / "self";
+        let attended = &path / "attention" / "output";
+        let output = &path / "output";
+        Self {
+            heads: config.num_attention_heads,
+            query: Linear::new(&attention / "query", hidden, hidden),
+            key: Linear::new(&attention / "key", hidden, hidden),
+            value: Linear::new(&attention / "value", hidden, hidden),
+            output: Linear::new(&attended / "dense", hidden, hidden),
+            attention_norm: LayerNorm::new(&attended, config),
+            widen: Linear::new(&path / "intermediate" / "dense", hidden, inner),
+            narrow: Linear::new(&output / "dense", inner, hidden),
+            norm: LayerNorm::new(&output, config),
+            hidden_dropout: config.hidden_dropout_prob,
+            attention_dropout: config.attention_probs_dropout_prob,
+        }
+    }
+
+    fn forward(&self, xs: &Tensor, mask: &Tensor, mode: Mode) -> Tensor {
+        let attended = self.output.forward(&self.attend(xs, mask, mode));
+        let attended = drop_out(attended, self.hidden_dropout, trains(mode, &self.output.weight));
+        let xs = self.attention_norm.forward(&(attended + xs));
+        let ys = self.narrow.forward(&self.widen.forward(&xs).gelu("none"));
+        let ys = drop_out(ys, self.hidden_dropout, trains(mode, &self.narrow.weight));
+        self.norm.forward(&(ys + xs))
+    }
+
+    fn attend(&self, xs: &Tensor, mask: &Tensor, mode: Mode) -> Tensor {
+        let (batch, length, hidden) = xs.size3().expect("hidden states are [batch, length, hidden]");
+        let split = |linear: &Linear| {
+            linear.forward(xs).view([batch, length, self.heads, hidden / self.heads]).transpose(1, 2) // [B, heads, L, H/heads]
+        };
+        let dropout = if trains(mode, &self.query.weight) { self.attention_dropout } else { 0.0 };
+        let (query, key, value) = (split(&self.query), split(&self.key), split(&self.value));
+        Tensor::scaled_dot_product_attention(&query, &key, &value, Some(mask), dropout, false, None, false)
+            .transpose(1, 2)
+            .reshape([batch, length, hidden])
+    }
+}
+
+fn drop_out(xs: Tensor, p: f64, active: bool) -> Tensor {
+    if active && p > 0.0 { xs.dropout(p, true) } else { xs }
+}
+
+/// The text tower, from token ids to hidden states.
+#[derive(Debug)]
+pub struct Bert {
+    embeddings: Embeddings,
+    layers: Vec<Layer>,
+}
+
+impl Bert {
+    /// A BERT whose variables stand under `path` by Hugging Face's names, initialised as theirs.
+    pub fn new(path: &nn::Path, config: &BertConfig) -> Self {
+        let encoder = path / "encoder" / "layer";
+        Self {
+            embeddings: Embeddings::new(&(path / "embeddings"), config),
+            layers: (0..config.num_hidden_layers).map(|layer| Layer::new(&encoder / layer, config)).collect(),
+        }
+    }
+
+    /// Hidden states `[batch, length, hidden]` of token ids `[batch, length]` (i64), where `mask` (same shape, any
+    /// kind) is nonzero on real tokens. A pad is never attended to.
+    ///
+    /// # Panics
+    /// If a text is longer than `max_position_embeddings` or an id is not in the token table.
+    pub fn forward(&self, tokens: &Tensor, mask: &Tensor, mode: Mode) -> Tensor {
+        let mask = mask.to_kind(Kind::Bool).unsqueeze(1).unsqueeze(1); // [B, 1, 1, L]
+        self.layers
+            .iter()
+            .fold(self.embeddings.forward(tokens, mode), |xs, layer| layer.forward(&xs, &mask, mode))
+    }
+}
+
+/// One vector a text: `[batch, hidden]` of hidden states `[batch, length, hidden]`.
+pub fn pool(hidden: &Tensor, mask: &Tensor, pooling: Pooling) -> Tensor {
+    match pooling {
+        Pooling::Cls => hidden.select(1, 0),
+        Pooling::Mean => {
+            let mask = mask.to_kind(Kind::Bool).to_kind(hidden.kind()).unsqueeze(-1); // [B, L, 1]
+            (hidden * &mask).sum_dim_intlist(1, false, None) / mask.sum_dim_intlist(1, false, None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    fn tiny() -> BertConfig {
+        let sizes = "vocab_size = 20\nhidden_size = 8\nnum_hidden_layers = 1\nnum_attention_heads = 2\n\
+                     intermediate_size = 16\nmax_position_embeddings = 10";
+        BertConfig::from_table(sizes.parse().unwrap()).unwrap()
+    }
+
+    fn run(bert: &Bert, mode: Mode) -> Tensor {
+        let tokens = Tensor::from_slice(&[2i64, 5, 3, 2, 3, 0]).view([2, 3]);
+        bert.forward(&tokens, &tokens.not_equal(0), mode)
+    }
+
+    #[track_caller]
+    fn check_refused(table: &str, message: &str) {
+        let error = BertConfig::from_table(table.parse().unwrap()).unwrap_err();
+        assert!(format!("{error:#}").contains(message), "{error:#}");
+    }
+
+    #[test]
+    fn a_hugging_face_file_may_say_more_than_shapes() {
+        let config = BertConfig::from_json(
+            r#"{"model_type":"bert","pad_token_id":0,"hidden_size":24,"hidden_act":"gelu"}"#,
+        );
+        assert_eq!(config.unwrap(), BertConfig { hidden_size: 24, ..BertConfig::default() });
+    }
+
+    #[test]
+    fn another_model_type_is_refused() {
+        let error = BertConfig::from_json(r#"{"model_type":"roberta"}"#).unwrap_err();
+        assert_eq!(error.to_string(), r#"model_type is "roberta"; only "bert" is supported"#);
+    }
+
+    #[test]
+    fn an_inline_table_is_checked() {
+        check_refused("hiden_size = 8", "unknown key \"hiden_size\"");
+        check_refused("hidden_act = 'relu'", "unknown variant `relu`, expected `gelu`");
+        check_refused("hidden_size = 10", "hidden_size 10 does not divide into 12 attention heads");
+        check_refused("hidden_dropout_prob = 1.5", "a dropout of 1.5 is not in [0, 1)");
+        check_refused("num_hidden_layers = 0", "num_hidden_layers is 0; it must be positive");
+    }
+
+    #[test]
+    fn a_fresh_pad_is_zero() {
+        let vs = nn::VarStore::new(Device::Cpu);
+        let bert = Bert::new(&vs.root(), &tiny());
+        assert_eq!(bert.embeddings.words.get(PAD).abs().max().double_value(&[]), 0.0);
+    }
+
+    #[test]
+    fn dropout_needs_a_training_step_and_a_layer_that_trains() {
+        let mut vs = nn::VarStore::new(Device::Cpu);
+        let bert = Bert::new(&vs.root(), &tiny().with_dropout(0.5));
+        let still = run(&bert, Mode::Eval);
+        assert_ne!(run(&bert, Mode::Train), still);
+        vs.freeze();
+        assert_eq!(run(&bert, Mode::Train), still);
+    }
+
+    #[test]
+    fn what_stands_on_a_pad_changes_no_real_token() {
+        let vs = nn::VarStore::new(Device::Cpu);
+        let bert = Bert::new(&vs.root(), &tiny());
+        let mask = Tensor::from_slice(&[1i64, 1, 0]).view([1, 3]);
+        let states = |pad: i64| {
+            let tokens = Tensor::from_slice(&[2, 3, pad]).view([1, 3]);
+            pool(&bert.forward(&tokens, &mask, Mode::Eval), &mask, Pooling::Mean)
+        };
+        assert_eq!(states(0), states(7));
+    }
+}

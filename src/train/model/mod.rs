@@ -1,0 +1,45 @@
+//! The two towers and the model that joins them.
+//!
+//! Variables are named as in the model file (`image.*` by torchvision, `text.*` by Hugging Face), so loading and
+//! saving go by name alone.
+
+pub mod bert;
+pub mod clip;
+pub mod resnet;
+
+use tch::{Device, Kind, Tensor, nn};
+
+pub use bert::{BertConfig, Pooling};
+pub use clip::{Clip, Layout, ModelConfig, normalise_pixels};
+pub use resnet::ResnetConfig;
+
+/// Whether a pass is a training step's. A frozen part behaves as in [`Mode::Eval`] either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch norms that train use and update batch statistics; parts that train drop out.
+    Train,
+    /// Running statistics, no dropout.
+    Eval,
+}
+
+/// Whether a module behaves as in training: in a training step, and only while its `weight` trains.
+fn trains(mode: Mode, weight: &Tensor) -> bool {
+    mode == Mode::Train && weight.requires_grad()
+}
+
+/// A trainable variable from the normal distribution around 0. It is drawn on the CPU in single precision, so one seed
+/// gives one model on every device and in every precision.
+fn normal(path: &nn::Path, name: &str, dims: &[i64], deviation: f64) -> Tensor {
+    let values = Tensor::randn(dims, (Kind::Float, Device::Cpu)) * deviation;
+    path.add(name, values.to_kind(path.kind()).to_device(path.device()), true)
+}
+
+/// A trainable variable that starts at one value everywhere.
+fn constant(path: &nn::Path, name: &str, dims: &[i64], value: f64) -> Tensor {
+    path.add(name, Tensor::full(dims, value, (path.kind(), path.device())), true)
+}
+
+/// A statistic: in the file, never trained.
+fn statistic(path: &nn::Path, name: &str, dims: &[i64], value: f64) -> Tensor {
+    path.add(name, Tensor::full(dims, value, (path.kind(), path.device())), false)
+}

@@ -1,0 +1,265 @@
+//! Preset, then file, then `--set`: how a config comes together, and what is said of a key that
+//! does not exist.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use toml::{Table, Value};
+
+use super::config::Config;
+use super::model::bert::BertConfig;
+
+/// Every key, by table; what is refused today is in [`NOT_YET`].
+const KEYS: &[(&str, &[&str])] = &[
+    (
+        "run",
+        &[
+            "seed", "epochs", "steps", "checkpoint_every", "keep_last", "eval_every", "log_every", "precision",
+            "channels_last", "threads",
+        ],
+    ),
+    (
+        "model",
+        &["image", "image_weights", "text", "text_weights", "init", "embed_dim", "pooling", "dropout"],
+    ),
+    (
+        "data",
+        &[
+            "batch", "micro_batch", "crop", "random_crop", "flip", "jitter", "shuffle", "workers", "prefetch",
+            "max_tokens", "captions", "captions_per_image", "drop_last", "exclude", "cache_features", "on_bad_sample",
+        ],
+    ),
+    ("loss", &["kind", "contrastive", "matching", "label_smoothing"]),
+    (
+        "optim",
+        &[
+            "lr_image", "lr_text", "lr_projection", "lr_scale", "weight_decay", "betas", "eps", "layer_decay",
+            "warmup", "schedule", "clip_grad", "max_scale", "ema",
+        ],
+    ),
+    (
+        "stage",
+        &["name", "epochs", "steps", "train", "lr_image", "lr_text", "lr_projection", "lr_scale"],
+    ),
+];
+
+/// Keys that exist in the contract and do not work yet.
+const NOT_YET: &[&str] = &[
+    "run.channels_last", "data.micro_batch", "data.random_crop", "data.flip", "data.jitter",
+    "data.captions_per_image", "data.cache_features", "data.on_bad_sample", "loss.contrastive", "loss.matching",
+    "optim.layer_decay", "optim.ema",
+];
+
+/// Keys whose strings are paths.
+const PATHS: &[(&str, &str)] =
+    &[("model", "image_weights"), ("model", "text"), ("model", "text_weights"), ("model", "init"), ("data", "exclude")];
+
+/// The text of a preset.
+pub fn preset(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "article" => include_str!("presets/article.toml"),
+        "progressive" => include_str!("presets/progressive.toml"),
+        "full" => include_str!("presets/full.toml"),
+        "tiny" => include_str!("presets/tiny.toml"),
+        _ => return None,
+    })
+}
+
+/// Merges preset, file and `--set` values into a checked config.
+///
+/// # Errors
+/// If a key is unknown (with the nearest known one) or does not work yet, or a value is of another
+/// type or out of range.
+pub fn resolve(preset_name: Option<&str>, file: Option<&Path>, sets: &[String]) -> Result<Config> {
+    let mut table = Table::new();
+    if let Some(name) = preset_name {
+        let text = preset(name).with_context(|| format!("--preset: there is no preset `{name}`"))?;
+        merge(&mut table, text.parse().context("the preset is TOML")?);
+    }
+    if let Some(path) = file {
+        merge(&mut table, read_file(path).with_context(|| format!("--config: {}", path.display()))?);
+    }
+    for set in sets {
+        let setting = parse_set(set).with_context(|| format!("--set {set}"))?;
+        merge(&mut table, setting);
+    }
+    check_keys(&table)?;
+    if let Some(Value::Table(text)) = table.get("model").and_then(|model| model.get("text")) {
+        BertConfig::from_table(text.clone()).context("model.text")?;
+    }
+    let config: Config = Value::Table(table).try_into().context("the config")?;
+    config.checked()
+}
+
+/// A run's own config, as written into its folder.
+///
+/// # Errors
+/// If it is missing or was not written by this version.
+pub fn read(path: &Path) -> Result<Config> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let table: Table = text.parse().with_context(|| format!("{} is damaged", path.display()))?;
+    check_keys(&table).with_context(|| format!("{}", path.display()))?;
+    Value::Table(table).try_into().with_context(|| format!("{}", path.display()))
+}
+
+fn read_file(path: &Path) -> Result<Table> {
+    ensure!(path.is_file(), "no such file");
+    let mut table: Table = std::fs::read_to_string(path)?.parse().context("it is not TOML")?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for (section, key) in PATHS {
+        let value = table.get_mut(*section).and_then(Value::as_table_mut).and_then(|table| table.get_mut(*key));
+        if let Some(Value::String(relative)) = value {
+            let joined: PathBuf = folder.join(&*relative);
+            *relative = joined.to_string_lossy().into_owned();
+        }
+    }
+    Ok(table)
+}
+
+/// `dotted.key=value` as a nested table; the value is TOML, else a plain string.
+fn parse_set(set: &str) -> Result<Table> {
+    let (key, value) = set.split_once('=').context("it is not of the form dotted.key=value")?;
+    let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
+    let mut parts: Vec<&str> = key.trim().split('.').collect();
+    ensure!(parts.iter().all(|part| !part.is_empty()), "the key is empty");
+    let last = parts.pop().expect("split gives one part at least");
+    let inner = Table::from_iter([(last.to_owned(), value)]);
+    Ok(parts.into_iter().rev().fold(inner, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))])))
+}
+
+/// Later values win; tables are merged key by key, but a `model.image` or `model.text` table and
+/// `stage` lists are replaced as a whole.
+fn merge(into: &mut Table, from: Table) {
+    for (section, value) in from {
+        match (into.get_mut(&section), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => old.extend(new),
+            (_, value) => {
+                into.insert(section, value);
+            }
+        }
+    }
+}
+
+fn check_keys(table: &Table) -> Result<()> {
+    for (section, value) in table {
+        let Some((_, keys)) = KEYS.iter().find(|(name, _)| name == section) else {
+            let names = KEYS.iter().map(|(name, _)| *name);
+            bail!("there is no table `[{section}]`{}", suggestion(section, names));
+        };
+        let tables: Vec<&Table> = match value {
+            Value::Table(table) => vec![table],
+            Value::Array(tables) => tables.iter().filter_map(Value::as_table).collect(),
+            _ => bail!("`{section}` is a table, not a value"),
+        };
+        for key in tables.into_iter().flat_map(Table::keys) {
+            let dotted = format!("{section}.{key}");
+            ensure!(keys.contains(&key.as_str()), "there is no key `{dotted}`{}", suggestion(key, keys.iter().copied()));
+            ensure!(!NOT_YET.contains(&dotted.as_str()), "`{dotted}` does not work yet; leave it out");
+        }
+    }
+    Ok(())
+}
+
+fn suggestion<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let nearest = known.map(|key| (strsim::jaro_winkler(word, key), key)).max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((likeness, key)) if likeness > 0.75 => format!("; did you mean `{key}`?"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(sets: &[&str]) -> Result<Config> {
+        resolve(None, None, &sets.iter().map(|&set| set.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[track_caller]
+    fn check_refused(setting: &str, message: &str) {
+        assert_eq!(set(&[setting]).unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn every_preset_resolves() {
+        for name in ["article", "progressive", "full", "tiny"] {
+            resolve(Some(name), None, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        }
+    }
+
+    #[test]
+    fn a_set_value_is_toml_or_a_plain_string() {
+        let config = set(&["data.batch=32", "data.shuffle=none", "optim.lr_image=1e-4", "run.precision=fp64"]).unwrap();
+        assert_eq!((config.data.batch, config.data.shuffle.as_str()), (32, "none"));
+        assert_eq!(config.optim.rates.lr_image, 1e-4);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_a_suggestion() {
+        check_refused("optim.lr_imgae=1", "there is no key `optim.lr_imgae`; did you mean `lr_image`?");
+        check_refused("otpim.lr_image=1", "there is no table `[otpim]`; did you mean `optim`?");
+    }
+
+    #[test]
+    fn a_key_that_does_not_work_yet_is_refused() {
+        check_refused("optim.ema=0.999", "`optim.ema` does not work yet; leave it out");
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_its_key() {
+        check_refused("data.batch=1", "data.batch is 1; a contrastive loss needs 2 or more");
+    }
+
+    #[test]
+    fn a_file_replaces_the_presets_stages_and_its_paths_are_relative_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        let text = "[model]\ninit = 'weights/all.safetensors'\n[[stage]]\nname = 'x'\nsteps = 3\ntrain = ['image']\n";
+        std::fs::write(&path, text).unwrap();
+        let config = resolve(Some("article"), Some(&path), &["optim.warmup=5".to_owned()]).unwrap();
+        assert_eq!(config.stage.len(), 1);
+        assert_eq!(config.model.init, Some(folder.path().join("weights/all.safetensors")));
+        assert_eq!(config.optim.warmup, 5);
+    }
+
+    #[test]
+    fn a_resolved_config_reads_back_as_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = resolve(Some("tiny"), None, &["run.steps=7".to_owned()]).unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, toml::to_string(&config).unwrap()).unwrap();
+        assert_eq!(read(&path).unwrap(), config);
+    }
+
+    #[test]
+    fn the_json_schema_describes_the_keys_that_work() {
+        let schema: serde_json::Value = serde_json::from_str(include_str!("../../schemas/train.v1.json")).unwrap();
+        for (section, keys) in KEYS {
+            let table = &schema["properties"][*section];
+            let table = if *section == "stage" { &table["items"] } else { table };
+            let mut described: Vec<&str> = table["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+            let works = |key: &&str| !NOT_YET.contains(&format!("{section}.{key}").as_str());
+            let mut working: Vec<&str> = keys.iter().copied().filter(works).collect();
+            described.sort_unstable();
+            working.sort_unstable();
+            assert_eq!(described, working, "[{section}]");
+        }
+    }
+
+    #[test]
+    fn the_json_schemas_defaults_are_the_configs() {
+        let schema: serde_json::Value = serde_json::from_str(include_str!("../../schemas/train.v1.json")).unwrap();
+        let config = serde_json::to_value(Config::default()).unwrap();
+        for (section, keys) in KEYS.iter().filter(|(section, _)| *section != "stage") {
+            for key in *keys {
+                if let Some(default) = schema["properties"][*section]["properties"][*key].get("default") {
+                    let ours = &config[*section][*key];
+                    let same = ours == default || (ours.is_f64() && ours.as_f64() == default.as_f64());
+                    assert!(same, "{section}.{key}: {ours} in the code, {default} in the schema");
+                }
+            }
+        }
+    }
+}

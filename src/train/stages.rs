@@ -1,0 +1,196 @@
+//! What is trained when: stages, and the parameters that their prefixes name.
+
+use anyhow::{Result, bail, ensure};
+
+use super::config::{Rates, Stage};
+
+/// The parts of the model that have a rate of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The image encoder.
+    Image,
+    /// The text encoder.
+    Text,
+    /// Both projections.
+    Projection,
+    /// The temperature.
+    Scale,
+}
+
+impl Part {
+    /// The part that a parameter belongs to.
+    ///
+    /// # Panics
+    /// If the name is not one of the model's.
+    pub fn of(parameter: &str) -> Self {
+        match parameter.split('.').next() {
+            Some("image") => Self::Image,
+            Some("text") => Self::Text,
+            Some("image_projection" | "text_projection") => Self::Projection,
+            Some("logit_scale") => Self::Scale,
+            _ => panic!("{parameter} belongs to no part of the model"),
+        }
+    }
+}
+
+/// Whether `prefix` names `parameter`: whole dotted parts; `projection` is both projections.
+pub fn matches(prefix: &str, parameter: &str) -> bool {
+    if prefix == "projection" {
+        return Part::of(parameter) == Part::Projection;
+    }
+    parameter.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// One stage with its place in the run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// Its name.
+    pub name: String,
+    /// First step.
+    pub begin: u64,
+    /// Step after the last.
+    pub end: u64,
+    /// Prefixes of what is trained.
+    pub train: Vec<String>,
+    /// Base rates, the stage's over the run's.
+    pub rates: Rates,
+}
+
+impl Span {
+    /// Whether the stage trains `parameter`. The temperature trains in every stage, unless its rate is 0.
+    pub fn trains(&self, parameter: &str) -> bool {
+        match Part::of(parameter) {
+            Part::Scale => self.rates.scale() > 0.0,
+            _ => self.train.iter().any(|prefix| matches(prefix, parameter)),
+        }
+    }
+
+    /// The base rate of a part.
+    pub fn rate(&self, part: Part) -> f64 {
+        match part {
+            Part::Image => self.rates.lr_image,
+            Part::Text => self.rates.lr_text,
+            Part::Projection => self.rates.lr_projection,
+            Part::Scale => self.rates.scale(),
+        }
+    }
+}
+
+/// The stages of a run, one after the other from step 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    spans: Vec<Span>,
+}
+
+impl Plan {
+    /// Lays the stages end to end and cuts them at `cap` steps.
+    ///
+    /// # Errors
+    /// If there is nothing to do, or a prefix names no parameter.
+    pub fn new(
+        stages: &[Stage],
+        rates: &Rates,
+        steps_per_epoch: u64,
+        cap: Option<u64>,
+        parameters: &[String],
+    ) -> Result<Self> {
+        let (mut spans, mut begin) = (Vec::new(), 0);
+        let cap = cap.unwrap_or(u64::MAX);
+        for stage in stages {
+            check_prefixes(stage, parameters)?;
+            let length = match (stage.steps, stage.epochs) {
+                (Some(steps), None) => steps,
+                (None, Some(epochs)) => epochs * steps_per_epoch,
+                (None, None) if cap < u64::MAX => cap,
+                _ => bail!("stage `{}` needs either `epochs` or `steps`", stage.name),
+            };
+            let end = (begin + length).min(cap);
+            if end > begin {
+                let (name, train) = (stage.name.clone(), stage.train.clone());
+                spans.push(Span { name, begin, end, train, rates: rates.with(stage) });
+            }
+            begin = end;
+        }
+        ensure!(!spans.is_empty(), "the stages have no steps: set run.epochs, run.steps or the stages' own");
+        Ok(Self { spans })
+    }
+
+    /// Steps of the whole run.
+    pub fn total(&self) -> u64 {
+        self.spans.last().map_or(0, |span| span.end)
+    }
+
+    /// The stage of a step.
+    ///
+    /// # Panics
+    /// If the run is over by then.
+    pub fn at(&self, step: u64) -> &Span {
+        self.spans.iter().find(|span| step < span.end).expect("the step is within the run")
+    }
+
+    /// The stages in order.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+}
+
+fn check_prefixes(stage: &Stage, parameters: &[String]) -> Result<()> {
+    for prefix in &stage.train {
+        let known = parameters.iter().any(|parameter| matches(prefix, parameter));
+        ensure!(
+            known,
+            "stage `{}` trains `{prefix}`, which names nothing in the model; \
+             there are image, text, projection, image.layer4, text.encoder.layer.0, …",
+            stage.name
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(name: &str, steps: u64, train: &[&str]) -> Stage {
+        let train = train.iter().map(|&prefix| prefix.to_owned()).collect();
+        Stage { name: name.to_owned(), steps: Some(steps), train, ..Stage::default() }
+    }
+
+    fn parameters() -> Vec<String> {
+        ["image.layer1.0.conv1.weight", "image.layer10.weight", "text_projection.weight", "logit_scale"]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    #[test]
+    fn a_prefix_matches_whole_parts_only() {
+        assert!(matches("image.layer1", "image.layer1.0.conv1.weight"));
+        assert!(!matches("image.layer1", "image.layer10.weight"));
+        assert!(!matches("image", "image_projection.weight"));
+        assert!(matches("projection", "image_projection.weight"));
+    }
+
+    #[test]
+    fn stages_follow_each_other_and_the_cap_cuts_the_last() {
+        let stages = [stage("a", 10, &["projection"]), stage("b", 10, &["image"])];
+        let plan = Plan::new(&stages, &Rates::default(), 5, Some(15), &parameters()).unwrap();
+        assert_eq!(plan.total(), 15);
+        assert_eq!((plan.at(9).name.as_str(), plan.at(10).name.as_str()), ("a", "b"));
+    }
+
+    #[test]
+    fn the_temperature_trains_unless_its_rate_is_zero() {
+        let plan = Plan::new(&[stage("a", 1, &[])], &Rates::default(), 5, None, &parameters()).unwrap();
+        assert!(plan.at(0).trains("logit_scale"));
+        let fixed = Rates { lr_scale: Some(0.0), ..Rates::default() };
+        let plan = Plan::new(&[stage("a", 1, &[])], &fixed, 5, None, &parameters()).unwrap();
+        assert!(!plan.at(0).trains("logit_scale"));
+    }
+
+    #[test]
+    fn a_prefix_that_names_nothing_is_an_error() {
+        let stages = [stage("a", 1, &["image.layer5"])];
+        let error = Plan::new(&stages, &Rates::default(), 5, None, &parameters()).unwrap_err().to_string();
+        assert!(error.starts_with("stage `a` trains `image.layer5`, which names nothing"), "{error}");
+    }
+}

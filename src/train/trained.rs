@@ -1,0 +1,88 @@
+//! A run, opened to be used.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use tch::{Device, Kind, nn};
+
+use super::checkpoint::{self, Checkpoint};
+use super::config::Config;
+use super::model::clip::Clip;
+use super::{device, settings, trainer, weights};
+use crate::prepare::tokenize::WordPieces;
+use crate::shard::Dataset;
+
+/// The model of a run's newest checkpoint.
+pub struct Trained {
+    /// The run's folder.
+    pub run: PathBuf,
+    /// Its config.
+    pub config: Config,
+    /// Where the weights came from.
+    pub checkpoint: Checkpoint,
+    /// Where it lives.
+    pub device: Device,
+    clip: Clip,
+    store: nn::VarStore,
+}
+
+impl Trained {
+    /// Opens the newest whole checkpoint of a run.
+    ///
+    /// # Errors
+    /// If the folder is no run, or has no checkpoint yet.
+    pub fn open(run: &Path, device_name: &str) -> Result<Self> {
+        ensure!(run.is_dir(), "--run: no folder at {}", run.display());
+        let mut config = settings::read(&run.join("config.toml")).context("--run")?;
+        (config.model.image_weights, config.model.text_weights, config.model.init) = (None, None, None);
+        let found = checkpoint::latest(run, |note| eprintln!("{note}"))?;
+        let checkpoint = found.with_context(|| format!("--run: {} has no checkpoint", run.display()))?;
+        let device = device::parse(device_name)?;
+        device::set_threads(config.run.threads);
+        let (store, clip) = trainer::build(&config, device)?;
+        weights::load_all(&store, &checkpoint.model())?;
+        Ok(Self { run: run.to_owned(), config, checkpoint, device, clip, store: store })
+    }
+
+    /// The model.
+    pub fn clip(&self) -> &Clip {
+        &self.clip
+    }
+
+    /// Number of its parameters, statistics of norms not counted.
+    pub fn parameters(&self) -> u64 {
+        self.store.trainable_variables().iter().map(|tensor| tensor.numel() as u64).sum()
+    }
+
+    /// Its floating-point type.
+    pub fn kind(&self) -> Kind {
+        trainer::kind(self.config.run.precision)
+    }
+
+    /// Checks that a dataset speaks the model's vocabulary.
+    ///
+    /// # Errors
+    /// If its token ids belong to another.
+    pub fn check_vocabulary(&self, dataset: &Dataset) -> Result<()> {
+        let (theirs, ours) = (&dataset.manifest.tokenizer, &self.checkpoint.state.tokenizer);
+        let root = dataset.root.display();
+        ensure!(theirs.sha256 == ours.sha256, "--data: the token ids of {root} are not of this run's vocabulary");
+        Ok(())
+    }
+
+    /// The tokenizer of the run's vocabulary: the bundled one, or the one in `file`.
+    ///
+    /// # Errors
+    /// If it has another vocabulary.
+    pub fn tokenizer(&self, file: Option<&Path>) -> Result<WordPieces> {
+        let ours = &self.checkpoint.state.tokenizer;
+        let length = self.config.data.max_tokens.unwrap_or(ours.max_tokens as usize);
+        let pieces = match file {
+            Some(file) => WordPieces::from_file(file, length).context("--tokenizer")?,
+            None => WordPieces::bundled(length)?,
+        };
+        let same = pieces.id().sha256 == ours.sha256;
+        ensure!(same, "--tokenizer: the run was trained with another vocabulary; name its tokenizer.json or vocab.txt");
+        Ok(pieces)
+    }
+}

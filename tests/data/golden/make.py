@@ -1,0 +1,188 @@
+"""Makes the golden files beside it: what PyTorch, torchvision and Hugging Face compute.
+
+    pip install torch==2.11.0 torchvision==0.26.0 transformers==5.24.0 safetensors numpy
+    python tests/data/golden/make.py
+
+Weights and inputs are not stored: both sides fill tensors by the same integer formula (`noise`), so a file holds only
+results. A gradient is kept as its norm, its sum and four of its entries.
+"""
+
+import math
+import pathlib
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors.torch import save_file
+from transformers import BertConfig, BertModel
+
+HERE = pathlib.Path(__file__).parent
+MASK = 0x7FFFFFFF
+
+
+def noise(name, *shape):
+    """Numbers in [-1, 1), exact in float64, from the name and the position."""
+    seed = 2166136261
+    for byte in name.encode():
+        seed = ((seed ^ byte) * 16777619) & 0xFFFFFFFF
+    h = (torch.arange(math.prod(shape), dtype=torch.int64) * 2654435761 + seed) & MASK
+    for shift, factor in ((15, 739982445), (13, 695872825)):
+        h = ((h ^ (h >> shift)) * factor) & MASK
+    return ((h ^ (h >> 16)).double() / 2**30 - 1).reshape(shape)
+
+
+def weight(name, shape):
+    """A plausible value for a variable of this name."""
+    xs = noise(name, *shape)
+    if name == "logit_scale":
+        return torch.full(shape, 2.0, dtype=torch.float64)
+    if len(shape) >= 2:
+        return xs * math.sqrt((6 if len(shape) == 4 else 3) / math.prod(shape[1:]))
+    if name.endswith("bn3.weight"):
+        return 0.25 + 0.05 * xs
+    if name.endswith(("weight", "running_var")):
+        return 1 + 0.25 * xs
+    return 0.1 * xs
+
+
+def fill(module, prefix):
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if not name.endswith("num_batches_tracked"):
+                tensor.copy_(weight(prefix + name, tuple(tensor.shape)))
+
+
+def summary(tensor):
+    flat = tensor.detach().double().flatten()
+    at = [i * (flat.numel() - 1) // 3 for i in range(4)]
+    return torch.stack([flat.norm(), flat.sum(), *(flat[i] for i in at)])
+
+
+def gradients(module, prefix):
+    return {f"grad.{prefix}{name}": summary(p.grad) for name, p in module.named_parameters() if p.grad is not None}
+
+
+def statistics(module, prefix):
+    return {f"after.{prefix}{name}": summary(b) for name, b in module.named_buffers() if "running" in name}
+
+
+def tokens(batch, length, vocabulary):
+    """Rows of falling length, ended by pads (0)."""
+    ids = ((noise("tokens", batch, length) + 1) / 2 * (vocabulary - 1)).long() + 1
+    real = torch.tensor([max(2, length - 3 * row) for row in range(batch)])
+    mask = (torch.arange(length)[None] < real[:, None]).long()
+    return ids * mask, mask
+
+
+def resnet(layers, width):
+    """torchvision's, which fixes 64 base planes, with others."""
+
+    class Resnet(torchvision.models.ResNet):
+        def _make_layer(self, block, planes, blocks, **options):
+            if planes == 64:
+                self.inplanes = width
+                self.conv1 = torch.nn.Conv2d(3, width, 7, 2, 3, bias=False)
+                self.bn1 = torch.nn.BatchNorm2d(width)
+            return super()._make_layer(block, planes * width // 64, blocks, **options)
+
+    model = Resnet(torchvision.models.resnet.Bottleneck, layers)
+    model.fc = torch.nn.Identity()
+    return model
+
+
+def bert(hidden, layers, heads, vocabulary=211, positions=40):
+    config = BertConfig(
+        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+        intermediate_size=4 * hidden, max_position_embeddings=positions,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )
+    return BertModel(config, add_pooling_layer=False)
+
+
+def resnet50_case(train, side):
+    model = resnet([3, 4, 6, 3], 64).double().train(train)
+    fill(model, "image.")
+    features = model(noise("images", 2, 3, side, side) * 2)
+    (features * noise("cotangent", *features.shape)).sum().backward()
+    return {"features": features.detach(), **gradients(model, "image."), **statistics(model, "image.")}
+
+
+def bert_case(hidden, layers, heads):
+    model = bert(hidden, layers, heads).double()
+    fill(model, "text.")
+    ids, mask = tokens(3, 17, 211)
+    states = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    (mean * noise("cotangent", *mean.shape)).sum().backward()
+    return {"mean": mean.detach(), "cls": states[:, 0].detach(), "states": summary(states * mask[..., None]), **gradients(model, "text.")}
+
+
+class Clip(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.image = resnet([1, 1, 1, 1], 16)
+        self.text = bert(32, 2, 4)
+        self.image_projection = torch.nn.Linear(512, 24, bias=False)
+        self.text_projection = torch.nn.Linear(32, 24, bias=False)
+        self.logit_scale = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, pixels, ids, mask, smoothing):
+        mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], dtype=torch.float64)
+        images = ((pixels.double() / 255 - mean) / deviation).permute(0, 3, 1, 2)
+        states = self.text(input_ids=ids, attention_mask=mask).last_hidden_state
+        pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        image = F.normalize(self.image_projection(self.image(images)), dim=-1)
+        text = F.normalize(self.text_projection(pooled), dim=-1)
+        logits = self.logit_scale.exp() * image @ text.T
+        right = torch.arange(len(logits))
+        loss = sum(F.cross_entropy(l, right, label_smoothing=smoothing) for l in (logits, logits.T)) / 2
+        return image, text, loss
+
+
+def clip_case(smoothing):
+    model = Clip().double().train()
+    fill(model, "")
+    pixels = ((noise("pixels", 4, 64, 64, 3) + 1) * 128).floor().to(torch.uint8)
+    ids, mask = tokens(4, 12, 211)
+    image, text, loss = model(pixels, ids, mask, smoothing)
+    loss.backward()
+    return {"image": image.detach(), "text": text.detach(), "loss": loss.detach(), **gradients(model, ""), **statistics(model, "")}
+
+
+def adamw_case(clip):
+    """Five steps of three parameters; the second trains from the third step on."""
+    shapes = {"matrix": (5, 7), "late": (3, 4), "vector": (6,)}
+    params = {name: torch.nn.Parameter(noise(name, *shape)) for name, shape in shapes.items()}
+    groups = [{"params": [params["matrix"], params["late"]]}, {"params": [params["vector"]], "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.1)
+    results = {}
+    for step in range(5):
+        for group in optimiser.param_groups:
+            group["lr"] = 0.01 * (step + 1)
+        live = {name: p for name, p in params.items() if name != "late" or step >= 2}
+        for name, p in live.items():
+            p.grad = noise(f"{name} {step}", *shapes[name])
+        if clip:
+            results[f"norm.{step}"] = torch.nn.utils.clip_grad_norm_(live.values(), clip)
+        optimiser.step()
+    results |= {name: p.detach() for name, p in params.items()}
+    for name, p in params.items():
+        results |= {f"{name}.{key}": value.double() for key, value in optimiser.state[p].items()}
+    return results
+
+
+CASES = {
+    "resnet50-eval-224": lambda: resnet50_case(False, 224),
+    "resnet50-train-97": lambda: resnet50_case(True, 97),
+    "bert-2x128": lambda: bert_case(128, 2, 4),
+    "bert-12x96": lambda: bert_case(96, 12, 12),
+    "clip": lambda: clip_case(0.0),
+    "clip-smoothed": lambda: clip_case(0.1),
+    "adamw": lambda: adamw_case(0.0),
+    "adamw-clipped": lambda: adamw_case(1.5),
+}
+
+if __name__ == "__main__":
+    for name, case in CASES.items():
+        results = {key: value.contiguous() for key, value in sorted(case().items())}
+        save_file(results, HERE / f"{name}.safetensors")

@@ -1,0 +1,253 @@
+//! The model against PyTorch's on the same weights: `tests/data/golden/make.py` made the files.
+//!
+//! Both sides fill weights and inputs by the same integer formula, in double precision.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use pairmill::train::loss::infonce;
+use pairmill::train::model::bert::{Bert, pool};
+use pairmill::train::model::resnet::Resnet;
+use pairmill::train::model::{
+    BertConfig, Clip, Layout, Mode, ModelConfig, Pooling, ResnetConfig, normalise_pixels,
+};
+use pairmill::train::optim::{AdamW, AdamWConfig};
+use pairmill::train::weights::read_tensors;
+use tch::{Device, Kind, Tensor, nn};
+
+type Golden = BTreeMap<String, Tensor>;
+
+const MASK: i64 = 0x7fff_ffff;
+
+/// Numbers in [-1, 1), exact in double precision, from the name and the position.
+fn noise(name: &str, shape: &[i64]) -> Tensor {
+    let seed =
+        name.bytes().fold(2_166_136_261u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(16_777_619));
+    let count: i64 = shape.iter().product();
+    let folded = |h: &Tensor, shift: i64| h.bitwise_xor_tensor(&h.bitwise_right_shift_tensor_scalar(shift));
+    let mut h = Tensor::arange(count, (Kind::Int64, Device::Cpu)) * 2_654_435_761i64 + i64::from(seed);
+    h = h.bitwise_and(MASK);
+    for (shift, factor) in [(15, 739_982_445i64), (13, 695_872_825)] {
+        h = (folded(&h, shift) * factor).bitwise_and(MASK);
+    }
+    (folded(&h, 16).to_kind(Kind::Double) / f64::from(1 << 30) - 1.0).reshape(shape)
+}
+
+/// A plausible value for a variable of this name.
+fn weight(name: &str, shape: &[i64]) -> Tensor {
+    let xs = noise(name, shape);
+    let fan_in: i64 = shape.iter().skip(1).product();
+    match shape.len() {
+        _ if name == "logit_scale" => xs * 0.0 + 2.0,
+        4 => xs * (6.0 / fan_in as f64).sqrt(),
+        2.. => xs * (3.0 / fan_in as f64).sqrt(),
+        _ if name.ends_with("bn3.weight") => xs * 0.05 + 0.25,
+        _ if name.ends_with("weight") || name.ends_with("running_var") => xs * 0.25 + 1.0,
+        _ => xs * 0.1,
+    }
+}
+
+fn store(kind: Kind) -> nn::VarStore {
+    let mut vs = nn::VarStore::new(Device::Cpu);
+    vs.set_kind(kind);
+    vs
+}
+
+fn fill(vs: &nn::VarStore) {
+    let _guard = tch::no_grad_guard();
+    for (name, mut variable) in vs.variables() {
+        let size = variable.size();
+        variable.copy_(&weight(&name, &size));
+    }
+}
+
+/// Norm, sum and four entries, as the golden files keep a large tensor.
+fn summary(tensor: &Tensor) -> Tensor {
+    let flat = tensor.detach().to_kind(Kind::Double).flatten(0, -1);
+    let last = flat.size()[0] - 1;
+    let entries = (0..4).map(|i| flat.get(i * last / 3));
+    Tensor::stack(&[flat.norm(), flat.sum(Kind::Double)].into_iter().chain(entries).collect::<Vec<_>>(), 0)
+}
+
+fn golden(name: &str) -> Golden {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden").join(name);
+    read_tensors(&path.with_extension("safetensors")).unwrap()
+}
+
+/// Two tensors whose difference is at most `tolerance` of the golden one's largest entry.
+#[track_caller]
+fn near(what: &str, ours: &Tensor, theirs: &Tensor, tolerance: f64) {
+    near_on(what, ours, theirs, largest(theirs), tolerance);
+}
+
+#[track_caller]
+fn near_on(what: &str, ours: &Tensor, theirs: &Tensor, scale: f64, tolerance: f64) {
+    assert_eq!(ours.size(), theirs.size(), "{what}");
+    let apart = largest(&(ours.detach().to_kind(Kind::Double) - theirs)) / scale;
+    assert!(apart <= tolerance, "{what} is {apart:e} of its scale away from PyTorch's");
+}
+
+fn largest(tensor: &Tensor) -> f64 {
+    tensor.abs().max().double_value(&[])
+}
+
+/// Every gradient and running statistic, each on its own scale; and nothing in the golden file beyond them.
+#[track_caller]
+fn check_variables(vs: &nn::VarStore, golden: &Golden, tolerance: f64) {
+    let variables = vs.variables();
+    for (name, variable) in &variables {
+        let (ours, kept) = match variable.requires_grad() {
+            true => (variable.grad(), format!("grad.{name}")),
+            false => (variable.shallow_clone(), format!("after.{name}")),
+        };
+        // A softmax does not feel what a key bias adds to a whole row: this gradient is zero but for rounding.
+        let scale = largest(&golden[&kept.replace("key.bias", "key.weight")]);
+        near_on(&kept, &summary(&ours), &golden[&kept], scale, tolerance);
+    }
+    let kept = |key: &&String| key.starts_with("grad.") || key.starts_with("after.");
+    assert_eq!(variables.len(), golden.keys().filter(kept).count());
+}
+
+fn tokens(batch: i64, length: i64) -> (Tensor, Tensor) {
+    let ids = ((noise("tokens", &[batch, length]) + 1.0) / 2.0 * 210.0).to_kind(Kind::Int64) + 1;
+    let real = Tensor::from_slice(&(0..batch).map(|row| (length - 3 * row).max(2)).collect::<Vec<_>>());
+    let mask = Tensor::arange(length, (Kind::Int64, Device::Cpu)).unsqueeze(0).lt_tensor(&real.unsqueeze(1));
+    (ids * mask.to_kind(Kind::Int64), mask.to_kind(Kind::Int64))
+}
+
+fn images(side: i64) -> Tensor {
+    noise("images", &[2, 3, side, side]) * 2.0
+}
+
+fn check_resnet50(name: &str, side: i64, mode: Mode) {
+    let (vs, golden) = (store(Kind::Double), golden(name));
+    let resnet = Resnet::new(&(vs.root() / "image"), &ResnetConfig::resnet50());
+    fill(&vs);
+    let features = resnet.forward(&images(side), mode);
+    near("features", &features, &golden["features"], 1e-10);
+    (&features * noise("cotangent", &features.size())).sum(Kind::Double).backward();
+    check_variables(&vs, &golden, 1e-9);
+}
+
+#[test]
+fn resnet50_in_evaluation_equals_torchvisions() {
+    check_resnet50("resnet50-eval-224", 224, Mode::Eval);
+}
+
+#[test]
+fn resnet50_in_training_equals_torchvisions() {
+    check_resnet50("resnet50-train-97", 97, Mode::Train);
+}
+
+#[test]
+fn resnet50_in_single_precision_and_either_layout_is_near_torchvisions() {
+    let (vs, golden) = (store(Kind::Float), golden("resnet50-eval-224"));
+    let resnet = Resnet::new(&(vs.root() / "image"), &ResnetConfig::resnet50());
+    fill(&vs);
+    let _guard = tch::no_grad_guard();
+    let first = images(224).to_kind(Kind::Float);
+    let last = first.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+    near("channels first", &resnet.forward(&first, Mode::Eval), &golden["features"], 1e-5);
+    near("channels last", &resnet.forward(&last, Mode::Eval), &golden["features"], 1e-5);
+}
+
+fn bert_config(hidden: i64, layers: i64, heads: i64) -> BertConfig {
+    let config = BertConfig {
+        vocab_size: 211,
+        hidden_size: hidden,
+        num_hidden_layers: layers,
+        num_attention_heads: heads,
+        intermediate_size: 4 * hidden,
+        max_position_embeddings: 40,
+        ..BertConfig::default()
+    };
+    config.with_dropout(0.0)
+}
+
+/// Outputs to `tolerance`, gradients to ten times that: in single precision PyTorch parts from itself in double by 3e-5.
+fn check_bert(name: &str, config: &BertConfig, kind: Kind, tolerance: f64) {
+    let (vs, golden) = (store(kind), golden(name));
+    let bert = Bert::new(&(vs.root() / "text"), config);
+    fill(&vs);
+    let (ids, mask) = tokens(3, 17);
+    let states = bert.forward(&ids, &mask, Mode::Train);
+    let mean = pool(&states, &mask, Pooling::Mean);
+    near("mean", &mean, &golden["mean"], tolerance);
+    near("cls", &pool(&states, &mask, Pooling::Cls), &golden["cls"], tolerance);
+    near("states", &summary(&(&states * mask.unsqueeze(-1))), &golden["states"], tolerance);
+    (&mean * noise("cotangent", &mean.size()).to_kind(kind)).sum(kind).backward();
+    check_variables(&vs, &golden, 10.0 * tolerance);
+}
+
+#[test]
+fn bert_equals_hugging_faces() {
+    check_bert("bert-2x128", &bert_config(128, 2, 4), Kind::Double, 1e-10);
+    check_bert("bert-12x96", &bert_config(96, 12, 12), Kind::Double, 1e-10);
+}
+
+#[test]
+fn bert_in_single_precision_is_near_hugging_faces() {
+    check_bert("bert-2x128", &bert_config(128, 2, 4), Kind::Float, 1e-5);
+    check_bert("bert-12x96", &bert_config(96, 12, 12), Kind::Float, 1e-5);
+}
+
+fn check_clip(name: &str, smoothing: f64) {
+    let (vs, golden) = (store(Kind::Double), golden(name));
+    let image = ResnetConfig { layers: [1; 4], width: 16 };
+    let text = bert_config(32, 2, 4);
+    let clip = Clip::new(&vs, &ModelConfig { image, text, embed_dim: 24, pooling: Pooling::Mean });
+    fill(&vs);
+    let pixels = ((noise("pixels", &[4, 64, 64, 3]) + 1.0) * 128.0).to_kind(Kind::Uint8);
+    let images = normalise_pixels(&pixels, Kind::Double, Layout::ChannelsFirst);
+    let (ids, mask) = tokens(4, 12);
+    let image = clip.encode_image(&images, Mode::Train);
+    let text = clip.encode_text(&ids, &mask, Mode::Train);
+    near("image", &image, &golden["image"], 1e-10);
+    near("text", &text, &golden["text"], 1e-10);
+    let loss = infonce(&image, &text, &clip.scale(), smoothing);
+    near("loss", &loss, &golden["loss"], 1e-12);
+    loss.backward();
+    check_variables(&vs, &golden, 1e-9);
+}
+
+#[test]
+fn the_whole_models_loss_and_gradients_equal_pytorchs() {
+    check_clip("clip", 0.0);
+    check_clip("clip-smoothed", 0.1);
+}
+
+/// The second parameter trains from the third step on.
+fn check_adamw(name: &str, max_norm: f64) {
+    let (vs, golden) = (store(Kind::Double), golden(name));
+    let shapes = [("matrix", &[5i64, 7][..]), ("late", &[3, 4]), ("vector", &[6])];
+    let parameters = shapes.map(|(name, shape)| (name, vs.root().var_copy(name, &noise(name, shape))));
+    let mut adamw = AdamW::new(&vs, AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() });
+    for step in 0..5 {
+        adamw.zero_grad();
+        for (name, parameter) in &parameters {
+            let trains = *name != "late" || step >= 2;
+            let parameter = parameter.set_requires_grad(trains);
+            if trains {
+                (&parameter * noise(&format!("{name} {step}"), &parameter.size()))
+                    .sum(Kind::Double)
+                    .backward();
+            }
+        }
+        let norm = adamw.clip_grad(max_norm);
+        if let Some(theirs) = golden.get(&format!("norm.{step}")) {
+            near("norm", &norm, theirs, 1e-14);
+        }
+        adamw.step(|_| 0.01 * f64::from(step + 1));
+    }
+    for (name, ours) in
+        parameters.map(|(name, tensor)| (name.to_owned(), tensor)).into_iter().chain(adamw.state())
+    {
+        near(&name, &ours, &golden[&name], 1e-14);
+    }
+}
+
+#[test]
+fn adamw_steps_as_pytorchs() {
+    check_adamw("adamw", 0.0);
+    check_adamw("adamw-clipped", 1.5);
+}

@@ -4,6 +4,7 @@ pub mod augment;
 pub mod encode;
 pub mod lanes;
 pub mod plan;
+mod recipe;
 pub mod reject;
 pub mod resize;
 pub mod source;
@@ -29,9 +30,10 @@ use augment::image::ViewSettings;
 use encode::{ENCODER, Encoding};
 use lanes::Lanes;
 use plan::{ShardPlan, plan};
+use recipe::Recipe;
 use resize::{Filter, Fit, RESIZER};
 use source::{Listing, Source};
-use state::{Filled, Found, Recipe, State};
+use state::{Filled, Found, State};
 use tokenize::WordPieces;
 
 /// Everything `prepare` is told, checked.
@@ -93,7 +95,7 @@ pub fn run(config: &Config, verbosity: Verbosity) -> Result<Summary> {
     let shards = plan(&listing.rows, config.shard_rows);
     let recipe = config.recipe(&listing, &tokenizer);
     let state = match state::open(&config.out, &recipe, config.existing)? {
-        Found::Finished(dataset) => return already_finished(config, dataset),
+        Found::Finished(dataset) => return already_finished(config, *dataset),
         Found::Open(state) => state,
     };
     let progress = Progress::new("preparing", "images", listing.rows.len() as u64, verbosity);
@@ -139,7 +141,9 @@ impl Config {
         }
         if self.views.count.get() > 1 {
             let settings = serde_json::to_value(self.views.settings).expect("numbers have a JSON form");
-            options.as_object_mut().zip(settings.as_object().cloned()).map(|(all, more)| all.extend(more));
+            for (name, value) in settings.as_object().into_iter().flatten() {
+                options[name.as_str()] = value.clone();
+            }
         }
         options
     }

@@ -1,7 +1,7 @@
 //! What stands in OUT: nothing, a half-done dataset or a finished one; and the state that lets a
 //! half-done one go on: `OUT/.pairmill/plan.json` and a small file for each finished shard.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,29 +9,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::plan::ShardPlan;
+use super::recipe::Recipe;
 use crate::files::write_whole;
-use crate::shard::manifest::{HUGGING_FACE, MANIFEST, REJECTS, RejectEntry, SHARDS, TokenizerId};
+use crate::shard::manifest::{HUGGING_FACE, MANIFEST, REJECTS, RejectEntry, SHARDS};
 use crate::shard::{Dataset, Manifest, ShardEntry};
 use crate::store::Location;
 
 const FOLDER: &str = ".pairmill";
 const PLAN: &str = "plan.json";
-
-/// Whatever shapes the bytes of a dataset.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Recipe {
-    /// Program and version.
-    pub tool: String,
-    /// The exact options, inputs by the hash of their bytes.
-    pub options: Value,
-    /// Vocabulary.
-    pub tokenizer: TokenizerId,
-    /// Decoder, encoder and resizer with versions.
-    pub codec: BTreeMap<String, String>,
-}
 
 /// What is kept of a finished shard.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,7 +36,7 @@ pub struct Filled {
 /// What stands in OUT.
 pub enum Found {
     /// A finished dataset of the same recipe.
-    Finished(Dataset),
+    Finished(Box<Dataset>),
     /// A dataset to begin or to go on with.
     Open(State),
 }
@@ -68,39 +55,6 @@ pub enum Existing {
     Overwrite,
 }
 
-impl Recipe {
-    fn of(manifest: Manifest) -> Self {
-        let Manifest { tool, options, tokenizer, codec, .. } = manifest;
-        Self { tool, options, tokenizer, codec }
-    }
-
-    /// How another recipe differs from this one: `--size: 256 there, 224 here`.
-    fn differences(&self, there: &Self) -> Vec<String> {
-        let mut all = Vec::new();
-        let mut compare = |what: String, there: &Value, here: &Value| {
-            if there != here {
-                all.push(format!("{what}: {} there, {} here", said(there), said(here)));
-            }
-        };
-        compare("program".into(), &there.tool.clone().into(), &self.tool.clone().into());
-        let none = Value::Null;
-        for name in names(&there.options, &self.options).into_iter().filter(|name| *name != "inputs") {
-            let flag =
-                if name == "source" { "source".to_owned() } else { format!("--{}", name.replace('_', "-")) };
-            compare(flag, there.options.get(name).unwrap_or(&none), self.options.get(name).unwrap_or(&none));
-        }
-        compare("--tokenizer".into(), &short(&there.tokenizer.sha256), &short(&self.tokenizer.sha256));
-        for part in ["decoder", "encoder", "resizer"] {
-            let value = |recipe: &Self| recipe.codec.get(part).cloned().map_or(Value::Null, Value::from);
-            compare(part.into(), &value(there), &value(self));
-        }
-        if there.options["inputs"] != self.options["inputs"] {
-            all.push(inputs_differ(&there.options["inputs"], &self.options["inputs"]));
-        }
-        all
-    }
-}
-
 /// Looks at OUT and makes it ready: a finished dataset is checked by names and sizes, leftovers of
 /// a run that was killed are swept away, another recipe's dataset is refused or removed.
 ///
@@ -115,7 +69,8 @@ pub fn open(out: &Location, recipe: &Recipe, existing: Existing) -> Result<Found
         state.begin(recipe)?;
     } else if let Some(manifest) = Manifest::read(root)? {
         refuse_another(out, recipe, &Recipe::of(manifest))?;
-        return finished(out, &state).map(Found::Finished);
+        let dataset = finished(out, &state)?;
+        return Ok(Found::Finished(Box::new(dataset)));
     } else if let Some(there) = half_done {
         refuse_another(out, recipe, &there)?;
     } else {
@@ -321,74 +276,9 @@ fn remove_all(folder: &Path) -> Result<()> {
     }
 }
 
-fn names<'a>(there: &'a Value, here: &'a Value) -> Vec<&'a str> {
-    let keys =
-        |value: &'a Value| value.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
-    let mut names: Vec<&str> = keys(here).collect();
-    names.extend(keys(there).filter(|name| here.get(name).is_none()));
-    names
-}
-
-fn inputs_differ(there: &Value, here: &Value) -> String {
-    let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let (there, here) = (all(there), all(here));
-    let said = |input: Option<&Value>| match input {
-        Some(input) => {
-            let split = input["split"].as_str().map(|split| format!("{split}=")).unwrap_or_default();
-            format!("{split}{}", said(&short(input["sha256"].as_str().unwrap_or_default())))
-        }
-        None => "none".to_owned(),
-    };
-    let place = (0..there.len().max(here.len())).find(|&place| there.get(place) != here.get(place));
-    let (there, here) = (there.get(place.unwrap_or(0)), here.get(place.unwrap_or(0)));
-    let flag = here.or(there).and_then(|input| input["flag"].as_str()).unwrap_or("--captions");
-    format!("{flag}: a file with SHA-256 {} there, {} here", said(there), said(here))
-}
-
-/// Enough of a hash to tell two apart.
-fn short(sha256: &str) -> Value {
-    format!("{}…", sha256.get(..12).unwrap_or(sha256)).into()
-}
-
-/// A value as it is typed on the command line.
-fn said(value: &Value) -> String {
-    match value {
-        Value::Null => "none".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().map(said).collect::<Vec<_>>().join(","),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    fn recipe(options: Value) -> Recipe {
-        let tokenizer = TokenizerId { sha256: "00".into(), vocab_size: 9, max_tokens: 64 };
-        Recipe { tool: "pairmill 0".into(), options, tokenizer, codec: BTreeMap::new() }
-    }
-
-    #[test]
-    fn a_difference_is_named_by_its_flag() {
-        let there = recipe(json!({"size": 256, "crop_scale": [0.6, 1.0], "quality": 90, "inputs": []}));
-        let here = recipe(json!({"size": 224, "crop_scale": [0.5, 1.0], "inputs": []}));
-        let expected = [
-            "--size: 256 there, 224 here",
-            "--crop-scale: 0.6,1.0 there, 0.5,1.0 here",
-            "--quality: 90 there, none here",
-        ];
-        assert_eq!(here.differences(&there), expected);
-    }
-
-    #[test]
-    fn another_caption_file_is_a_difference() {
-        let inputs = |hash: &str| json!({"inputs": [{"flag": "--captions", "split": "val", "sha256": hash.repeat(32)}]});
-        let found = recipe(inputs("cd")).differences(&recipe(inputs("ab")));
-        let expected = "--captions: a file with SHA-256 val=abababababab… there, val=cdcdcdcdcdcd… here";
-        assert_eq!(found, [expected]);
-    }
 
     #[test]
     fn only_names_like_ours_are_shards() {

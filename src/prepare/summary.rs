@@ -43,7 +43,7 @@ impl fmt::Display for Summary {
         match self.work {
             Work::None => writeln!(
                 f,
-                "{out} is finished: its {} have the names and sizes of its manifest; nothing written",
+                "{out} is finished: {} with the names and sizes of its manifest; nothing written",
                 counted(totals.shards, "shard")
             )?,
             Work::Done { images, earlier, seconds } => {

@@ -286,11 +286,13 @@ mod tests {
 
     #[test]
     fn the_json_schema_describes_the_keys_that_work() {
-        let schema: serde_json::Value = serde_json::from_str(include_str!("../../schemas/train.v1.json")).unwrap();
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../schemas/train.v1.json")).unwrap();
         for (section, keys) in KEYS {
             let table = &schema["properties"][*section];
             let table = if *section == "stage" { &table["items"] } else { table };
-            let mut described: Vec<&str> = table["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+            let mut described: Vec<&str> =
+                table["properties"].as_object().unwrap().keys().map(String::as_str).collect();
             let works = |key: &&str| !NOT_YET.contains(&format!("{section}.{key}").as_str());
             let mut working: Vec<&str> = keys.iter().copied().filter(works).collect();
             described.sort_unstable();
@@ -301,7 +303,8 @@ mod tests {
 
     #[test]
     fn the_json_schemas_defaults_are_the_configs() {
-        let schema: serde_json::Value = serde_json::from_str(include_str!("../../schemas/train.v1.json")).unwrap();
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../schemas/train.v1.json")).unwrap();
         let config = serde_json::to_value(Config::default()).unwrap();
         for (section, keys) in KEYS.iter().filter(|(section, _)| *section != "stage") {
             for key in *keys {

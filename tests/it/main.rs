@@ -5,5 +5,10 @@ mod decode;
 #[cfg(feature = "train")]
 mod golden;
 mod load;
+mod prepare;
+mod resume;
+mod schemas;
+mod shard;
 mod shard;
 mod shards;
+mod world;

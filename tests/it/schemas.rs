@@ -50,6 +50,7 @@ fn the_readme_describes_every_column_with_its_type() {
     let rows = include_str!("../../schemas/README.md").split("\n## Rows").nth(1).unwrap();
     let rows = rows.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| `"));
     let cells = rows.map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
-    let found: Vec<_> = cells.map(|cells| (cells[1].trim_matches('`').to_owned(), cells[2].to_owned())).collect();
+    let found: Vec<_> =
+        cells.map(|cells| (cells[1].trim_matches('`').to_owned(), cells[2].to_owned())).collect();
     assert_eq!(found, expected);
 }

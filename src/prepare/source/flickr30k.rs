@@ -180,10 +180,10 @@ mod tests {
         assert_eq!(Form::of(text).unwrap(), form);
         let entries = form.parse(text).unwrap();
         let found: Vec<_> = entries.into_iter().map(|entry| (entry.file, entry.captions)).collect();
-        let expected: Vec<_> = expected.iter().map(|(file, captions)| {
+        let owned = |(file, captions): &(&str, &[&str])| {
             (file.to_string(), captions.iter().map(|caption| caption.to_string()).collect::<Vec<_>>())
-        });
-        assert_eq!(found, expected.collect::<Vec<_>>());
+        };
+        assert_eq!(found, expected.iter().map(owned).collect::<Vec<_>>());
     }
 
     #[test]

@@ -182,9 +182,10 @@ impl Input {
     }
 }
 
-/// Whether a split's name can be a folder's on every system and does not hide from readers.
+/// Whether a split's name can be a folder's on every system, does not hide from readers, and is one
+/// that Hugging Face `datasets` takes (it refuses hyphens).
 pub fn is_split_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
     name.bytes().all(allowed) && name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
 }
 
@@ -282,8 +283,8 @@ mod tests {
 
     #[test]
     fn a_split_is_a_plain_folder_name() {
-        assert!(["train", "val2017", "minival-5k"].into_iter().all(is_split_name));
-        assert!(!["", "_x", ".x", "..", "a/b", "a b"].into_iter().any(is_split_name));
+        assert!(["train", "val2017", "minival_5k"].into_iter().all(is_split_name));
+        assert!(!["", "_x", ".x", "..", "a/b", "a b", "a-b"].into_iter().any(is_split_name));
     }
 
     #[test]

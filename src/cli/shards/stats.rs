@@ -5,7 +5,8 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::{Format, grouped};
+use super::Format;
+use crate::show::page::grouped;
 use crate::files::human_bytes;
 use crate::progress::{Progress, Verbosity};
 use crate::shard::Dataset;

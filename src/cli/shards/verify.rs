@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Result, ensure};
 
-use super::grouped;
+use crate::show::page::grouped;
 use crate::progress::{Progress, Verbosity};
 use crate::shard::Dataset;
 use crate::shard::verify::verify;

@@ -38,13 +38,7 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
         drop_last: data.drop_last,
         excluded,
     };
-    let rows = pairs.rows();
-    let order = Order::new(spec, rows)?;
-    ensure!(
-        order.steps() > 0,
-        "data.batch is {}, but the split `train` has {rows} images: no whole batch; make it smaller or set data.drop_last=false",
-        data.batch
-    );
+    let order = Order::new(spec, pairs.rows()).context("data.batch")?;
     let shape = Shape { crop: Some(data.crop), max_tokens: max_tokens(datasets, config)? };
     Batcher::new(Arc::new(pairs), order, shape, BadSamples::Stop).context("data.crop, data.max_tokens")
 }

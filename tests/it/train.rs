@@ -34,10 +34,21 @@ struct Ran {
 impl World {
     fn new() -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
-        let (images, captions) = (format!("{PHOTOS}"), format!("{PHOTOS}/captions.txt"));
+        let captions = format!("{PHOTOS}/captions.txt");
         let shards = world.path("shards");
         let out = shards.to_str().unwrap();
-        let args = ["flickr30k", "--images", &images, "--captions", &captions, "--out", out, "--size", "32", "--quiet"];
+        let args = [
+            "flickr30k",
+            "--images",
+            &images,
+            "--captions",
+            &captions,
+            "--out",
+            out,
+            "--size",
+            "32",
+            "--quiet",
+        ];
         let ran = run(env!("CARGO_BIN_EXE_prepare"), &args);
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         world
@@ -95,10 +106,12 @@ fn a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one() {
     check_done(&resumed);
     assert!(resumed.stderr.contains("step-00000006 is left aside"), "{}", resumed.stderr);
     for file in ["model.safetensors", "optimizer.safetensors"] {
-        let bytes = |run: &str| fs::read(world.path(run).join("checkpoints/step-00000006").join(file)).unwrap();
+        let bytes =
+            |run: &str| fs::read(world.path(run).join("checkpoints/step-00000006").join(file)).unwrap();
         assert!(bytes("whole") == bytes("broken"), "{file} differs");
     }
-    let losses = |run: &str| lines(&world.path(run)).iter().map(|line| line["loss"].clone()).collect::<Vec<_>>();
+    let losses =
+        |run: &str| lines(&world.path(run)).iter().map(|line| line["loss"].clone()).collect::<Vec<_>>();
     assert_eq!(losses("whole"), losses("broken"));
     let again = world.train("broken", &[&sets[..], &["--resume"]].concat());
     assert!(again.stdout.ends_with("has finished: 6 steps\n"), "{}", again.stdout);
@@ -111,11 +124,22 @@ fn a_line_has_what_the_contract_names_and_a_frozen_tower_has_no_rate() {
     let text = "[[stage]]\nname = 'text first'\nsteps = 2\ntrain = ['text', 'projection']\n\
                 [[stage]]\nname = 'both'\nsteps = 1\ntrain = ['image', 'text', 'projection']\nlr_image = 5e-4\n";
     fs::write(&config, text).unwrap();
-    check_done(&world.train("run", &["--config", config.to_str().unwrap(), "--set", "optim.schedule=constant"]));
+    check_done(
+        &world.train("run", &["--config", config.to_str().unwrap(), "--set", "optim.schedule=constant"]),
+    );
     let lines = lines(&world.path("run"));
     let keys = [
-        "step", "epoch", "stage", "loss", "lr_image", "lr_text", "lr_projection", "grad_norm", "scale",
-        "pairs_per_second", "wait_seconds",
+        "step",
+        "epoch",
+        "stage",
+        "loss",
+        "lr_image",
+        "lr_text",
+        "lr_projection",
+        "grad_norm",
+        "scale",
+        "pairs_per_second",
+        "wait_seconds",
     ];
     for (step, line) in lines.iter().enumerate() {
         assert!(keys.iter().all(|key| !line[*key].is_null()), "{line}");
@@ -185,9 +209,12 @@ fn what_does_not_fit_is_refused_with_the_reason() {
         assert!(!world.path("refused/checkpoints").exists());
         let _ = fs::remove_dir_all(world.path("refused"));
     };
-    check(&["--set", "data.crop=33"], "a crop of 33 pixels is larger than the stored pictures, which have 32");
+    check(
+        &["--set", "data.crop=33"],
+        "a crop of 33 pixels is larger than the stored pictures, which have 32",
+    );
     check(&["--set", "model.text={vocab_size=100}"], "have a vocabulary of 30522, the text model one of 100");
-    check(&["--set", "data.batch=13"], "no whole batch; make it smaller or set data.drop_last=false");
+    check(&["--set", "data.batch=13"], "a batch of 13 is larger than the 12 rows of split `train`");
     check(&["--set", "model.init=nowhere.safetensors"], "nowhere.safetensors");
     check(&["--set", "optim.lr_txt=1"], "there is no key `optim.lr_txt`; did you mean `lr_text`?");
     check(&["--set", "optim.lr_text=1e30", "--set", "run.steps=9"], "lower the rates or clip the gradient");

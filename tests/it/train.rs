@@ -40,7 +40,7 @@ impl World {
         let args = [
             "flickr30k",
             "--images",
-            &images,
+            PHOTOS,
             "--captions",
             &captions,
             "--out",

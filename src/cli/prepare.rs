@@ -26,7 +26,7 @@ use crate::store::Location;
 ///
 /// Example:
 ///
-///     prepare flickr30k --images flickr30k-images --captions results_20130124.token --out shards
+///   prepare flickr30k --images flickr30k-images --captions results_20130124.token --out shards
 #[derive(Debug, Parser)]
 #[command(name = "prepare", version, verbatim_doc_comment, max_term_width = 100)]
 pub struct Args {
@@ -40,9 +40,9 @@ enum SourceArgs {
     ///
     /// Example: train and validation images in one dataset:
     ///
-    ///     prepare coco --images train2017 --images val2017 \
-    ///         --captions train=annotations/captions_train2017.json \
-    ///         --captions val=annotations/captions_val2017.json --out shards
+    ///   prepare coco --images train2017 --images val2017 \
+    ///       --captions train=annotations/captions_train2017.json \
+    ///       --captions val=annotations/captions_val2017.json --out shards
     #[command(verbatim_doc_comment)]
     Coco(CocoArgs),
     /// Flickr8k and Flickr30k captions
@@ -52,8 +52,8 @@ enum SourceArgs {
     ///
     /// Example:
     ///
-    ///     prepare flickr30k --images flickr30k-images --captions results.csv \
-    ///         --karpathy dataset_flickr30k.json --out shards
+    ///   prepare flickr30k --images flickr30k-images --captions results.csv \
+    ///       --karpathy dataset_flickr30k.json --out shards
     #[command(verbatim_doc_comment)]
     Flickr30k(FlickrArgs),
 }

@@ -125,7 +125,9 @@ impl Manifest {
             self.tables.insert(name.to_owned(), sha256_hex(&bytes));
             write_whole(&root.join(name), &bytes)?;
         }
-        let splits: Vec<&str> = self.splits.keys().map(String::as_str).collect();
+        // `datasets` refuses a split without rows.
+        let filled = self.splits.iter().filter(|(_, sums)| sums.rows > 0);
+        let splits: Vec<&str> = filled.map(|(split, _)| split.as_str()).collect();
         write_whole(&root.join(HUGGING_FACE), hugging_face(&splits).as_bytes())?;
         let mut json = serde_json::to_string_pretty(&self)?;
         json.push('\n');

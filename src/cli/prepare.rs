@@ -60,15 +60,16 @@ enum SourceArgs {
 
 #[derive(Debug, clap::Args)]
 struct CocoArgs {
-    /// Folder of images; given several times, they are looked in in order
-    #[arg(long, value_name = "DIR", required = true)]
+    /// Folder of images; several are looked in in order
+    #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
     images: Vec<Location>,
-    /// COCO captions file, with the split that its images go to; may be given several times
+    /// COCO captions file, with the split that its images go to; may be several
     ///
     /// Without SPLIT= they go to the split of --split. Write ./a=b.json for a file with `=` in its name.
     #[arg(
         long,
         value_name = "[SPLIT=]FILE",
+        num_args = 1..,
         required_unless_present = "karpathy",
         conflicts_with = "karpathy"
     )]
@@ -82,8 +83,8 @@ struct CocoArgs {
 
 #[derive(Debug, clap::Args)]
 struct FlickrArgs {
-    /// Folder of images; given several times, they are looked in in order
-    #[arg(long, value_name = "DIR", required = true)]
+    /// Folder of images; several are looked in in order
+    #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
     images: Vec<Location>,
     /// Caption file, in any of the four forms that exist
     #[arg(long, value_name = "FILE")]

@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 use crate::load::{CaptionWeights, Shuffle, read_keys};
 use crate::progress::Verbosity;
 use crate::shard::Dataset;
+use crate::show::sheet;
 use crate::store::Location;
 
 /// Look at and check shards
@@ -41,6 +42,10 @@ enum CommandArgs {
     ///
     /// Columns: step (within the epoch, from 0), rank, key, view, caption (index in the row's list).
     Order(OrderArgs),
+    /// A contact sheet: stored pictures, all views side by side, with their captions
+    ///
+    /// Example: shards show shards --split train -n 64 --out sheet.html
+    Show(ShowArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -102,6 +107,24 @@ struct OrderArgs {
     exclude: Option<PathBuf>,
 }
 
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    /// Folder that `prepare` wrote
+    dir: Location,
+
+    /// Split to show [default: train, else the first]
+    #[arg(long)]
+    split: Option<String>,
+
+    /// Images to show, spread over the split's shards
+    #[arg(short, value_name = "IMAGES", default_value = "64")]
+    n: NonZeroUsize,
+
+    /// Page (.html: pictures, captions, crops) or sheet (.png: pictures alone) to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 /// What is to be done, on datasets that are there.
 pub enum Command {
     /// `shards verify`
@@ -110,6 +133,8 @@ pub enum Command {
     Stats(Dataset, Format, Verbosity),
     /// `shards order`
     Order(Ordering),
+    /// `shards show`
+    Show(Showing),
 }
 
 /// How results are printed.
@@ -135,6 +160,14 @@ pub struct Ordering {
     excluded: HashSet<String>,
 }
 
+/// What is to be shown where.
+pub struct Showing {
+    dataset: Dataset,
+    split: Option<String>,
+    images: usize,
+    out: PathBuf,
+}
+
 impl Args {
     /// Opens what the flags name.
     ///
@@ -149,6 +182,10 @@ impl Args {
                 Command::Stats(Dataset::open(&args.dir)?, format, verbosity)
             }
             CommandArgs::Order(args) => Command::Order(args.resolve()?),
+            CommandArgs::Show(args) => {
+                let dataset = Dataset::open(&args.dir)?;
+                Command::Show(Showing { dataset, split: args.split, images: args.n.get(), out: args.out })
+            }
         })
     }
 }
@@ -180,20 +217,11 @@ pub fn run(command: Command, out: &mut impl Write) -> Result<()> {
         Command::Verify(dataset, verbosity) => verify::run(&dataset, verbosity, out),
         Command::Stats(dataset, format, verbosity) => stats::run(&dataset, format, verbosity, out),
         Command::Order(ordering) => order::run(ordering, out),
-    }
-}
-
-/// `12,345,678`
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            grouped.push(',');
+        Command::Show(showing) => {
+            sheet::write(&showing.dataset, showing.split.as_deref(), showing.images, &showing.out)?;
+            Ok(writeln!(out, "{}", showing.out.display())?)
         }
-        grouped.push(digit);
     }
-    grouped
 }
 
 #[cfg(test)]
@@ -204,10 +232,5 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn thousands_are_parted_by_commas() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

@@ -24,7 +24,7 @@ use crate::train::{self, Ending, Request, settings};
 #[command(name = "train", version)]
 pub struct Args {
     /// A folder that `prepare` made; several are one concatenated dataset
-    #[arg(long, value_name = "DIR", required = true)]
+    #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
     data: Vec<Location>,
 
     /// The run's folder: config.toml, metrics.jsonl, checkpoints/, report.html

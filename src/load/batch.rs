@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
-use super::error::LoadError;
+use super::error::{LoadError, Place};
 use super::order::Order;
 use super::pairs::{Pairs, Row};
 use super::slab::{Slab, Slabs};
@@ -170,17 +170,26 @@ pub(super) fn draw(
     if out.len() != side * side * 3 || side > width || side > height || (crop.is_none() && width != height) {
         return Err(bad(format!("it is stored as {width}x{height}, unlike the others")));
     }
-    let drawn = catch_unwind(AssertUnwindSafe(|| match pixels {
-        Pixels::Raw { .. } if bytes.len() != width * height * 3 => Err("its pixels have another size".into()),
-        Pixels::Raw { .. } => {
-            copy_centre(bytes, width, height, side, out);
-            Ok(())
-        }
-        Pixels::Image => draw_jpeg(bytes, stored, side, out, scratch),
-    }));
-    match drawn {
-        Ok(drawn) => drawn.map_err(bad),
-        Err(panic) => Err(LoadError::panicked(Some(row.place(view)), &*panic)),
+    at_place(
+        || row.place(view),
+        || match pixels {
+            Pixels::Raw { .. } if bytes.len() != width * height * 3 => {
+                Err("its pixels have another size".into())
+            }
+            Pixels::Raw { .. } => {
+                copy_centre(bytes, width, height, side, out);
+                Ok(())
+            }
+            Pixels::Image => draw_jpeg(bytes, stored, side, out, scratch),
+        },
+    )
+}
+
+/// Errors and panics of work on one row, with its place.
+fn at_place(place: impl Fn() -> Place, work: impl FnOnce() -> Result<(), String>) -> Result<(), LoadError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(|why| LoadError::Sample { place: place(), why }),
+        Err(panic) => Err(LoadError::panicked(Some(place()), &*panic)),
     }
 }
 
@@ -248,6 +257,15 @@ mod tests {
             [width(3, 64), width(8, 64), width(9, 64), width(70, 64), width(11, 12)],
             [8, 8, 16, 64, 12]
         );
+    }
+
+    #[test]
+    fn errors_and_panics_name_the_row_that_was_worked_on() {
+        let place = || Place { shard: "a.parquet".into(), row: 3, key: "k".into() };
+        let message = |work: fn() -> Result<(), String>| at_place(place, work).unwrap_err().to_string();
+        assert_eq!(message(|| Err("cut".into())), "row 3 of a.parquet, key k: cut");
+        let panic = "row 3 of a.parquet, key k: a loader thread panicked: oh";
+        assert_eq!(message(|| panic!("oh")), panic);
     }
 
     #[test]

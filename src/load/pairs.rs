@@ -226,8 +226,9 @@ impl<'a> Row<'a> {
     pub fn picture(&self, view: u32, buffer: &mut Vec<u8>) -> Result<(Pixels, StoredRow), LoadError> {
         let file = self.shard.view(view)?;
         let bad = |why| LoadError::Sample { place: self.place(view), why };
-        let reading = file.reader.picture(self.row, buffer);
-        reading.map_err(|error| bad(error.chain().nth(1).unwrap_or(error.as_ref()).to_string()))?; // its first part is the place
+        // The first part of the reader's error is the place, which ours has already.
+        let why = |error: anyhow::Error| error.chain().nth(1).unwrap_or(error.as_ref()).to_string();
+        file.reader.picture(self.row, buffer).map_err(|error| bad(why(error)))?;
         let (stored, checked) = (file.stored[self.row], &file.checked[self.row]);
         if !checked.load(Ordering::Relaxed) {
             if crc32c::crc32c(buffer) != stored.crc32c {

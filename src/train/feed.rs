@@ -1,6 +1,5 @@
 //! From datasets and config to the loader, and the check that they speak one vocabulary.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::config::{Config, Text};
 use crate::load::batch::{BadSamples, Shape};
-use crate::load::{Batcher, CaptionWeights, Order, OrderSpec, Pairs, Shuffle};
+use crate::load::{Batcher, CaptionWeights, Order, OrderSpec, Pairs, Shuffle, read_keys};
 use crate::prepare::tokenize::WordPieces;
 use crate::shard::Dataset;
 
@@ -20,7 +19,7 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
     let data = &config.data;
     let pairs = Pairs::open(datasets, "train")?;
     let excluded = match &data.exclude {
-        Some(path) => pairs.rows_of(&excluded_keys(path)?)?,
+        Some(path) => pairs.rows_of(&read_keys(path).context("data.exclude")?)?,
         None => Vec::new(),
     };
     let weights = match &data.captions {
@@ -39,21 +38,9 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
         drop_last: data.drop_last,
         excluded,
     };
-    let rows = pairs.rows();
-    let order = Order::new(spec, rows)?;
-    ensure!(
-        order.steps() > 0,
-        "data.batch is {}, but the split `train` has {rows} images: no whole batch; make it smaller or set data.drop_last=false",
-        data.batch
-    );
+    let order = Order::new(spec, pairs.rows()).context("data.batch")?;
     let shape = Shape { crop: Some(data.crop), max_tokens: max_tokens(datasets, config)? };
     Batcher::new(Arc::new(pairs), order, shape, BadSamples::Stop).context("data.crop, data.max_tokens")
-}
-
-fn excluded_keys(path: &Path) -> Result<HashSet<String>> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("data.exclude: no file at {}", path.display()))?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 fn max_tokens(datasets: &[Dataset], config: &Config) -> Result<usize> {

@@ -62,6 +62,7 @@ impl Journal {
         self.pairs += batch.rows();
         self.waited += waited;
         self.waited_in_all += waited;
+        let seconds = self.since.elapsed().as_secs_f64().max(1e-9);
         let line = StepLine {
             step,
             epoch: batch.epoch,
@@ -72,9 +73,12 @@ impl Journal {
             lr_projection: trainer.rate(Part::Projection, step),
             grad_norm: 0.0,
             scale: 0.0,
-            pairs_per_second: 0.0,
-            wait_seconds: 0.0,
+            pairs_per_second: self.pairs as f64 / seconds,
+            wait_seconds: self.waited,
         };
+        if step.is_multiple_of(self.log_every) {
+            (self.pairs, self.waited, self.since) = (0, 0.0, Instant::now());
+        }
         self.pending = Some((line, outcome));
         Ok(())
     }
@@ -97,9 +101,6 @@ impl Journal {
         if line.step.is_multiple_of(self.log_every) {
             line.grad_norm = outcome.grad_norm.double_value(&[]);
             line.scale = outcome.scale.double_value(&[]);
-            line.pairs_per_second = self.pairs as f64 / self.since.elapsed().as_secs_f64().max(1e-9);
-            line.wait_seconds = self.waited;
-            (self.pairs, self.waited, self.since) = (0, 0.0, Instant::now());
             self.metrics.write(&line)?;
         }
         Ok(())

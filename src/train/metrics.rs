@@ -33,7 +33,7 @@ pub struct StepLine {
     pub scale: f64,
     /// Pairs a second since the line before.
     pub pairs_per_second: f64,
-    /// Seconds this step waited for its batch.
+    /// Seconds waited for batches since the line before.
     pub wait_seconds: f64,
 }
 

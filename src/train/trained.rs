@@ -41,7 +41,7 @@ impl Trained {
         device::set_threads(config.run.threads);
         let (store, clip) = trainer::build(&config, device)?;
         weights::load_all(&store, &checkpoint.model())?;
-        Ok(Self { run: run.to_owned(), config, checkpoint, device, clip, store: store })
+        Ok(Self { run: run.to_owned(), config, checkpoint, device, clip, store })
     }
 
     /// The model.

@@ -9,6 +9,7 @@ mod prepare;
 mod resume;
 mod schemas;
 mod shard;
-mod shard;
 mod shards;
+#[cfg(feature = "train")]
+mod train;
 mod world;

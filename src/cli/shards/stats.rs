@@ -5,11 +5,12 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::{Format, grouped};
+use super::Format;
 use crate::files::human_bytes;
 use crate::progress::{Progress, Verbosity};
 use crate::shard::Dataset;
 use crate::shard::stats::{Stats, Summary, stats};
+use crate::show::page::grouped;
 
 /// Sizes printed before the rest is only counted.
 const SIZES_SHOWN: usize = 5;

@@ -4,10 +4,10 @@ use std::io::Write;
 
 use anyhow::{Result, ensure};
 
-use super::grouped;
 use crate::progress::{Progress, Verbosity};
 use crate::shard::Dataset;
 use crate::shard::verify::verify;
+use crate::show::page::grouped;
 
 /// Prints what is wrong, a line each, or that all is well.
 ///

@@ -251,3 +251,19 @@ fn wrong_usage_ends_with_2() {
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "prepare {line}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn hugging_face_is_told_only_of_splits_that_have_rows() {
+    let world = World::with_photos(2);
+    world.write("photos/p1.jpg", "no image");
+    let image = |at: u32, split: &str| {
+        format!(
+            r#"{{"filename": "p{at}.jpg", "cocoid": {at}, "split": "{split}", "sentences": [{{"raw": "x"}}]}}"#
+        )
+    };
+    world.write("k.json", format!(r#"{{"images": [{}, {}]}}"#, image(0, "train"), image(1, "test")));
+    world.prepare("coco --images photos --karpathy k.json --out out");
+    let yaml = std::fs::read_to_string(world.path("out/.huggingface.yaml")).unwrap();
+    assert!(yaml.contains("split: train") && !yaml.contains("test"), "{yaml}");
+    assert_eq!(counts(&world, "out"), splits(&[("test", 0, 0), ("train", 1, 1)]));
+}

@@ -7,6 +7,7 @@ pub mod plan;
 mod recipe;
 pub mod reject;
 pub mod resize;
+pub mod retokenize;
 pub mod source;
 mod state;
 mod summary;

@@ -2,6 +2,7 @@
 //! Knows no image codec and no tensor.
 
 mod columns;
+mod duplicates;
 pub mod manifest;
 mod page;
 pub mod reader;

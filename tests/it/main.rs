@@ -2,11 +2,13 @@
 
 mod augment;
 mod decode;
+mod export;
 #[cfg(feature = "train")]
 mod golden;
 mod load;
 mod prepare;
 mod resume;
+mod retokenize;
 mod schemas;
 mod shard;
 mod shards;

@@ -5,6 +5,7 @@ mod decode;
 mod export;
 #[cfg(feature = "train")]
 mod golden;
+mod json_schema;
 mod load;
 mod prepare;
 mod resume;

@@ -13,8 +13,14 @@ use pairmill::shard::{Dataset, Pixels, ShardReader};
 use crate::load::{Recipe, SIDE, SMALL};
 use crate::shards::shards;
 
-/// Name, bytes, and mode, owner and time of every member.
-fn members(tar: &Path) -> Vec<(String, Vec<u8>, (u32, u64, u64, u64))> {
+struct Member {
+    name: String,
+    bytes: Vec<u8>,
+    /// Mode, owner, group and time.
+    header: (u32, u64, u64, u64),
+}
+
+fn members(tar: &Path) -> Vec<Member> {
     let mut archive = tar::Archive::new(File::open(tar).unwrap());
     let read = |entry: std::io::Result<tar::Entry<File>>| {
         let mut entry = entry.unwrap();
@@ -22,8 +28,8 @@ fn members(tar: &Path) -> Vec<(String, Vec<u8>, (u32, u64, u64, u64))> {
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
         let header = entry.header();
-        let (mode, uid) = (header.mode().unwrap(), header.uid().unwrap());
-        (name, bytes, (mode, uid, header.gid().unwrap(), header.mtime().unwrap()))
+        let (mode, time) = (header.mode().unwrap(), header.mtime().unwrap());
+        Member { name, bytes, header: (mode, header.uid().unwrap(), header.gid().unwrap(), time) }
     };
     archive.entries().unwrap().map(read).collect()
 }
@@ -71,18 +77,18 @@ fn a_tar_holds_picture_caption_and_json_of_every_row() {
     let (rows, members) = (rows(&dataset, "train/v0-00001.parquet"), members(&out.path().join(tars[1])));
     assert_eq!(members.len(), 3 * rows.len());
     for (row, members) in rows.iter().zip(members.chunks(3)) {
-        let named: Vec<&str> = members.iter().map(|member| member.0.as_str()).collect();
+        let named: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
         assert_eq!(named, ["jpg", "txt", "json"].map(|extension| format!("{}.{extension}", row.key)));
-        assert_eq!(members[0].1, row.stored.bytes());
-        assert_eq!(members[1].1, row.captions[0].text.as_bytes());
-        let json: serde_json::Value = serde_json::from_slice(&members[2].1).unwrap();
+        assert_eq!(members[0].bytes, row.stored.bytes());
+        assert_eq!(members[1].bytes, row.captions[0].text.as_bytes());
+        let json: serde_json::Value = serde_json::from_slice(&members[2].bytes).unwrap();
         assert_eq!((&json["key"], &json["width"]), (&row.key.as_str().into(), &SIDE.into()));
         let found =
             json["captions"].as_array().unwrap().iter().map(|c| (c["text"].as_str(), c["kind"].as_str()));
         let expected = row.captions.iter().map(|c| (Some(c.text.as_str()), Some(c.kind.name())));
         assert!(found.eq(expected), "{json}");
         assert_eq!(json["source_sha256"], pairmill::files::hex(&row.source_sha256));
-        assert!(members.iter().all(|member| member.2 == (0o644, 0, 0, 0)));
+        assert!(members.iter().all(|member| member.header == (0o644, 0, 0, 0)));
     }
     let sizes: BTreeMap<String, u64> =
         serde_json::from_str(&fs::read_to_string(out.path().join("sizes.json")).unwrap()).unwrap();
@@ -97,9 +103,9 @@ fn raw_pixels_become_png() {
     let (rows, members) =
         (rows(&dataset, "val/v0-00000.parquet"), members(&out.path().join("val-00000.tar")));
     for (row, members) in rows.iter().zip(members.chunks(3)) {
-        assert_eq!(members[0].0, format!("{}.png", row.key));
+        assert_eq!(members[0].name, format!("{}.png", row.key));
         let Stored::Raw(pixels) = &row.stored else { panic!("{:?}", row.stored) };
-        assert_eq!(decode(&members[0].1).unwrap().pixels(), pixels);
+        assert_eq!(decode(&members[0].bytes).unwrap().pixels(), pixels);
     }
 }
 
@@ -110,7 +116,7 @@ fn each_view_has_tars_of_its_own() {
     export("--split val --view 1", data.path(), out.path());
     assert_eq!(names(out.path()), ["_export.json", "sizes.json", "val-v1-00000.tar"]);
     let first = &members(&out.path().join("val-v1-00000.tar"))[0];
-    assert_eq!(first.1, rows(&dataset, "val/v1-00000.parquet")[0].stored.bytes());
+    assert_eq!(first.bytes, rows(&dataset, "val/v1-00000.parquet")[0].stored.bytes());
     let stdout = export("--split val --view all", data.path(), out.path());
     assert!(stdout.ends_with(": 2 tars, 1 of them kept, 10 samples\n"), "{stdout}");
     let flags = format!("export --format webdataset --view 2 --out {}", out.path().display());

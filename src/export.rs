@@ -133,6 +133,8 @@ fn chosen(export: &Export) -> Result<Vec<&ShardEntry>> {
 fn open(export: &Export, entries: &[&ShardEntry]) -> Result<()> {
     let (root, out) = (export.out.path(), &export.out);
     ensure!(!root.exists() || root.is_dir(), "--out: {out} is not a folder");
+    let own = root.canonicalize().is_ok_and(|root| Some(root) == export.dataset.root.canonicalize().ok());
+    ensure!(!own, "--out: {out} is the dataset's own folder; name another");
     remove_temporary(root)?;
     let mut record = Record::read(root)?;
     for entry in entries {
@@ -234,14 +236,17 @@ fn text(sample: &Sample) -> Option<&str> {
     original.or(sample.captions.first()).map(|caption| caption.text.as_str())
 }
 
+/// The captions are a plain list of texts, as other readers of such tars want it; what more is known
+/// of them stands in lists beside it.
 fn describe(sample: &Sample) -> Value {
-    let captions = sample.captions.iter();
-    let captions = captions.map(|c| json!({ "text": c.text, "kind": c.kind.name(), "of": c.of }));
+    let captions = &sample.captions;
     let meta = sample.meta.as_deref();
     json!({
         "key": sample.key,
         "view": sample.view,
-        "captions": captions.collect::<Vec<_>>(),
+        "captions": captions.iter().map(|caption| &caption.text).collect::<Vec<_>>(),
+        "caption_kinds": captions.iter().map(|caption| caption.kind.name()).collect::<Vec<_>>(),
+        "caption_of": captions.iter().map(|caption| caption.of).collect::<Vec<_>>(),
         "width": sample.width,
         "height": sample.height,
         "source_sha256": hex(&sample.source_sha256),

@@ -55,8 +55,9 @@ enum CommandArgs {
     /// Tars that open_clip and WebDataset train from, one a shard
     ///
     /// Each row is <key>.jpg or .png (raw pixels become PNG), <key>.txt (its first original caption)
-    /// and <key>.json (key, view, all captions with their kinds, width, height, source_sha256, meta).
-    /// `.`, `/`, `\\`, `%` and control characters of a key stand as %XX in the names, as in URLs.
+    /// and <key>.json (key, view, captions, caption_kinds, caption_of, width, height, source_sha256,
+    /// meta).
+    /// `.`, `/`, `\`, `%` and control characters of a key stand as %XX in the names, as in URLs.
     /// Run again, it keeps the tars that stand.
     ///
     /// Example: shards export shards --format webdataset --split train --out tars

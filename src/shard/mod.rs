@@ -4,6 +4,7 @@
 mod columns;
 mod duplicates;
 pub mod manifest;
+mod open_files;
 mod page;
 pub mod reader;
 pub mod schema;
@@ -13,6 +14,7 @@ pub mod verify;
 pub mod writer;
 
 pub use manifest::{Dataset, Manifest, ShardEntry};
+pub use open_files::OpenFiles;
 pub use reader::{ShardReader, StoredRow, Texts};
 pub use schema::Pixels;
 pub use writer::ShardWriter;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use pairmill::load::{BadSamples, Batcher, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, start};
+use pairmill::load::{Batcher, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, start};
 use pairmill::shard::Dataset;
 use proptest::prelude::*;
 
@@ -194,7 +194,7 @@ fn an_order_is_what_the_loader_delivers() {
     };
     assert_eq!(spec.excluded, [9, 26], "a key may stand in two datasets");
     let order = Order::new(spec, pairs.rows()).unwrap();
-    let batcher = Batcher::new(pairs, order, Shape { crop: None, max_tokens: 64 }, BadSamples::Stop).unwrap();
+    let batcher = Batcher::new(pairs, order, Shape { crop: None, max_tokens: 64 }).unwrap();
     let cursor = Cursor { epoch: 3, step: 0 };
     let mut delivered = Vec::new();
     for batch in start(batcher, cursor, 4, 2, 2).map(Result::unwrap) {

@@ -40,6 +40,11 @@ impl Pending {
         Ok(self.file.as_file().try_clone()?)
     }
 
+    /// The message of whoever fails to write it.
+    pub fn failed(&self) -> String {
+        format!("cannot write {}", self.path.display())
+    }
+
     /// Flushes to the disk, takes the final name and flushes the folder.
     ///
     /// # Errors
@@ -85,7 +90,7 @@ fn make_readable(_: &File) -> io::Result<()> {
 /// If the folder cannot be written or the disk is full; `path` is then untouched.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut pending = Pending::create(path)?;
-    pending.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    pending.write_all(bytes).with_context(|| pending.failed())?;
     pending.commit()
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Error, Result};
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch,
     StringArray, StructArray, UInt32Array,
@@ -13,6 +13,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
@@ -42,7 +43,8 @@ impl ShardWriter {
     pub fn create(path: &Path, pixels: Pixels) -> Result<Self> {
         let pending = Pending::create(path)?;
         let schema = arrow_schema(pixels);
-        let writer = ArrowWriter::try_new(pending.handle()?, schema.clone(), Some(properties()))?;
+        let writer = ArrowWriter::try_new(pending.handle()?, schema.clone(), Some(properties()))
+            .map_err(|error| failed(&pending, error))?;
         Ok(Self { writer, pending, schema, waiting: Vec::new(), group_bytes: 0 })
     }
 
@@ -60,7 +62,7 @@ impl ShardWriter {
                 self.write_waiting()?;
             }
             if group_is_full {
-                self.writer.flush().context("cannot write the shard")?;
+                self.writer.flush().map_err(|error| failed(&self.pending, error))?;
                 self.group_bytes = 0;
             }
         }
@@ -70,7 +72,7 @@ impl ShardWriter {
     fn write_waiting(&mut self) -> Result<()> {
         let batch = record_batch(&self.schema, &self.waiting)?;
         self.waiting.clear();
-        self.writer.write(&batch).context("cannot write the shard")
+        self.writer.write(&batch).map_err(|error| failed(&self.pending, error))
     }
 
     /// Ends the file and gives it its name.
@@ -79,9 +81,18 @@ impl ShardWriter {
     /// If the disk is full or fails; the name is then untouched.
     pub fn finish(mut self) -> Result<()> {
         self.write_waiting()?;
-        self.writer.close().context("cannot finish the shard")?;
+        self.writer.close().map_err(|error| failed(&self.pending, error))?;
         self.pending.commit()
     }
+}
+
+/// Names the file; what the disk said is said once.
+fn failed(pending: &Pending, error: ParquetError) -> Error {
+    let cause = match error {
+        ParquetError::External(cause) => Error::from_boxed(cause),
+        other => other.into(),
+    };
+    cause.context(pending.failed())
 }
 
 fn properties() -> WriterProperties {

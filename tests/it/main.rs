@@ -3,11 +3,14 @@
 mod augment;
 mod decode;
 mod export;
+mod faults;
 #[cfg(feature = "train")]
 mod golden;
 mod json_schema;
+mod kill;
 mod load;
 mod prepare;
+mod rejects;
 mod resume;
 mod retokenize;
 mod schemas;

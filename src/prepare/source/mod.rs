@@ -4,8 +4,8 @@ pub mod coco;
 pub mod flickr30k;
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Component, Path};
 
 use anyhow::{Context, Result, ensure};
@@ -246,27 +246,27 @@ impl Karpathy {
     }
 }
 
+const NO_SUCH_FILE: [ErrorKind; 4] =
+    [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::InvalidFilename, ErrorKind::InvalidInput];
+
 fn stays_inside(name: &str) -> bool {
     Path::new(name).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// The bytes of a file; `None` where there is no file of that name.
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
-    let reading = || format!("--images: cannot read {}", path.display());
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error).with_context(reading),
+    // Looked at before it is opened: opening a pipe waits for somebody to write into it.
+    let bytes = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => fs::read(path),
+        Ok(_) => return Ok(None),
+        Err(error) => Err(error),
     };
-    let metadata = file.metadata().with_context(reading)?;
-    if !metadata.is_file() {
-        return Ok(None);
+    match bytes {
+        Ok(bytes) => Ok(Some(bytes)),
+        // Too long a name, or one with a NUL in it, is no file's either.
+        Err(error) if NO_SUCH_FILE.contains(&error.kind()) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("--images: cannot read {}", path.display())),
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
-    file.read_to_end(&mut bytes).with_context(reading)?;
-    Ok(Some(bytes))
 }
 
 #[cfg(test)]

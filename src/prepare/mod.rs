@@ -136,6 +136,9 @@ impl Config {
             "seed": self.seed,
             "shard_rows": self.shard_rows,
         });
+        for (name, value) in self.source.options() {
+            options[name.as_str()] = value;
+        }
         if let Encoding::Jpeg { quality } = encoding {
             options["quality"] = quality.into();
         }

@@ -10,6 +10,7 @@ mod resume;
 mod schemas;
 mod shard;
 mod shards;
+mod sources;
 #[cfg(feature = "train")]
 mod train;
 mod world;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, Int64Array, LargeBinaryArray, ListArray, RecordBatch, StringArray, StructArray,
+    TimestampSecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Schema};
@@ -229,9 +230,12 @@ fn cells_of_images_find_their_rows_through_splits_and_missing_ones() {
     let element = Arc::new(Field::new("item", DataType::Utf8, true));
     let lists: ArrayRef = Arc::new(ListArray::new(element, OffsetBuffer::from_lengths([2; 9]), words, None));
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((0..9).map(|at| at * 11)));
-    let columns = vec![("image", image), ("part", strings((0..9).map(split))), ("texts", lists), ("id", ids)];
+    let noon = TimestampSecondArray::from(vec![1_577_880_000; 9]).with_timezone("UTC");
+    let time = ("time", Arc::new(noon) as ArrayRef);
+    let columns =
+        vec![("image", image), ("part", strings((0..9).map(split))), ("texts", lists), ("id", ids), time];
     parquet(&world, "t.parquet", Compression::GZIP(Default::default()), 4, columns);
-    let columns = "--caption-column texts --key-column id --split-column part --keep-columns id,texts";
+    let columns = "--caption-column texts --key-column id --split-column part --keep-columns id,texts,time";
     let run = format!("table --table t.parquet {columns} --shard-rows 4");
     world.prepare(&format!("{run} --out one --jobs 1"));
     world.prepare(&format!("{run} --out four --jobs 4"));
@@ -243,8 +247,12 @@ fn cells_of_images_find_their_rows_through_splits_and_missing_ones() {
         for (row, at) in rows.iter().zip(places) {
             assert_eq!(row.source_sha256.to_vec(), sha256(&bytes[at]), "row {at}");
             let (one, two) = (format!("caption {}", at * 2), format!("caption {}", at * 2 + 1));
-            let meta = format!(r#"{{"id":{},"texts":["{one}","{two}"]}}"#, at * 11);
-            assert_eq!(said(&[row.clone()]), [((at * 11).to_string(), vec![one, two], Some(meta))]);
+            let meta =
+                format!(r#"{{"id":{},"texts":["{one}","{two}"],"time":"2020-01-01T12:00:00Z"}}"#, at * 11);
+            assert_eq!(
+                said(std::slice::from_ref(row)),
+                [((at * 11).to_string(), vec![one, two], Some(meta))]
+            );
         }
     }
     assert_eq!(rejects(&world, "one"), kinds(&[("22", "row 2", "missing"), ("66", "row 6", "missing")]));

@@ -19,6 +19,9 @@ use crate::decode::DecodeError;
 use crate::prepare::reject::Reject;
 use crate::store::Location;
 
+/// One byte more than is decoded, 512 MiB: what is longer is rejected for its length, not read whole.
+const MOST_BYTES: u64 = (512 << 20) + 1;
+
 /// Where a source's images are read from. Shared by all threads.
 pub struct Images {
     stores: Vec<Store>,
@@ -168,13 +171,13 @@ impl Zip {
         };
         let reading = || format!("--images: cannot read {name} in {}", self.path.display());
         let mut archive = self.archive.clone(); // its directory is shared
-        let mut member = match archive.by_index(index) {
+        let member = match archive.by_index(index) {
             Ok(member) => member,
             Err(ZipError::Io(error)) => return Err(error).with_context(reading),
             Err(error) => return Ok(Some(Err(DecodeError::Corrupt(format!("in the zip: {error}"))))),
         };
         let mut bytes = Vec::with_capacity(member.size().min(1 << 26) as usize);
-        match member.read_to_end(&mut bytes) {
+        match member.take(MOST_BYTES).read_to_end(&mut bytes) {
             Ok(_) => Ok(Some(Ok(bytes))),
             Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput) => {
                 Ok(Some(Err(DecodeError::Corrupt(format!("in the zip: {error}")))))
@@ -230,7 +233,7 @@ fn read_at(tar: &Path, offset: u64, length: u64) -> Result<Vec<u8>> {
     let file = File::open(tar).with_context(reading)?;
     let end = file.metadata().with_context(reading)?.len();
     ensure!(offset + length <= end, "--tars: {} has become shorter while it was read", tar.display());
-    let mut bytes = vec![0; length as usize];
+    let mut bytes = vec![0; length.min(MOST_BYTES) as usize];
     file.read_exact_at(&mut bytes, offset).with_context(reading)?;
     Ok(bytes)
 }
@@ -242,7 +245,7 @@ fn stays_inside(name: &str) -> bool {
 /// The bytes of a file; `None` where there is no file of that name.
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
     let reading = || format!("--images: cannot read {}", path.display());
-    let mut file = match File::open(path) {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(None);
@@ -253,8 +256,8 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
     if !metadata.is_file() {
         return Ok(None);
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
-    file.read_to_end(&mut bytes).with_context(reading)?;
+    let mut bytes = Vec::with_capacity(metadata.len().min(MOST_BYTES) as usize + 1);
+    file.take(MOST_BYTES).read_to_end(&mut bytes).with_context(reading)?;
     Ok(Some(bytes))
 }
 

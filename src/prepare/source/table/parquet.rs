@@ -241,6 +241,11 @@ fn json_of(column: &ArrayRef, row: usize) -> Result<Value> {
             let parts = fields.iter().zip(cell.as_struct().columns());
             parts.map(|(field, part)| Ok((field.name().clone(), json_of(part, 0)?))).collect::<Result<_>>()?
         }
+        // Named zones need a database; the instant is the same in this one.
+        DataType::Timestamp(unit, Some(_)) => {
+            let utc = cast(&cell, &DataType::Timestamp(*unit, Some("+00:00".into())))?;
+            json!(text(&texts(&utc)?, 0))
+        }
         kind if is_bytes(kind) => bail!("it holds bytes, which JSON cannot hold"),
         _ => json!(text(&texts(&cell)?, 0)),
     })

@@ -4,6 +4,7 @@
 pub mod clip;
 pub mod prepare;
 pub mod shards;
+mod tars;
 #[cfg(feature = "train")]
 pub mod train;
 mod views;

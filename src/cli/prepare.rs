@@ -3,17 +3,19 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::file_exists;
 use super::views::ViewArgs;
+use super::{file_exists, tars};
 use crate::prepare::encode::Encoding;
 use crate::prepare::max_rejects::MaxRejects;
 use crate::prepare::resize::{Filter, Fit};
 use crate::prepare::source::coco::{CaptionFile, Captions, Coco};
 use crate::prepare::source::flickr30k::Flickr30k;
+use crate::prepare::source::table::{Columns, Format, Table};
+use crate::prepare::source::webdataset::Webdataset;
 use crate::prepare::source::{Source, is_split_name};
 use crate::prepare::{Config, Existing, Picture};
 use crate::progress::Verbosity;
@@ -57,12 +59,36 @@ enum SourceArgs {
     ///       --karpathy dataset_flickr30k.json --out shards
     #[command(verbatim_doc_comment)]
     Flickr30k(FlickrArgs),
+    /// A table of pairs: CSV, TSV, JSON Lines or Parquet
+    ///
+    /// An image cell is a path, or in Parquet also bytes or Hugging Face's struct of bytes and path.
+    /// A caption cell is a text or a list of texts (in CSV and TSV: JSON). Rows of one --key-column
+    /// are one image with all their captions, however they are ordered.
+    ///
+    /// Example: three columns of a CSV, and a dataset from Hugging Face:
+    ///
+    ///   prepare table --table pairs.csv --image-column file --caption-column title,alt \
+    ///       --images photos --keep-columns url --out shards
+    ///   prepare table --table train-00000-of-00001.parquet --out shards
+    #[command(verbatim_doc_comment)]
+    Table(TableArgs),
+    /// WebDataset tars, as img2dataset and open_clip write them
+    ///
+    /// The files of a sample share a name up to the first dot: an image (.jpg, .jpeg, .png, .webp)
+    /// and .txt or .json or both. Captions are the list `captions` of the .json; without one the
+    /// .txt; without that the text `caption` of the .json.
+    ///
+    /// Example:
+    ///
+    ///   prepare webdataset --tars 'cc3m/*.tar' --keep-columns url,width --out shards
+    #[command(verbatim_doc_comment)]
+    Webdataset(WebdatasetArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct CocoArgs {
-    /// Folder of images; several are looked in in order
-    #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
+    /// Folder or zip of images; several are looked in in order
+    #[arg(long, value_name = "DIR|ZIP", required = true, num_args = 1..)]
     images: Vec<Location>,
     /// COCO captions file, with the split that its images go to; may be several
     ///
@@ -84,8 +110,8 @@ struct CocoArgs {
 
 #[derive(Debug, clap::Args)]
 struct FlickrArgs {
-    /// Folder of images; several are looked in in order
-    #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
+    /// Folder or zip of images; several are looked in in order
+    #[arg(long, value_name = "DIR|ZIP", required = true, num_args = 1..)]
     images: Vec<Location>,
     /// Caption file, in any of the four forms that exist
     #[arg(long, value_name = "FILE")]
@@ -93,6 +119,45 @@ struct FlickrArgs {
     /// dataset_flickr30k.json: the split of each image that it names
     #[arg(long, value_name = "FILE")]
     karpathy: Option<Location>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct TableArgs {
+    /// The table; its format is told by its end: .csv, .tsv, .jsonl or .parquet
+    #[arg(long, value_name = "FILE")]
+    table: Location,
+    /// Folder or zip of the images that it names [default: the table's folder]
+    #[arg(long, value_name = "DIR|ZIP")]
+    images: Option<Location>,
+    /// Column of images
+    #[arg(long, value_name = "NAME", default_value = "image")]
+    image_column: String,
+    /// Column of captions; may be several, their captions come in this order
+    #[arg(long, value_name = "NAME", default_value = "caption", value_delimiter = ',', num_args = 1..)]
+    caption_column: Vec<String>,
+    /// Column of keys; rows of one key are one image [default: the row's number from 0]
+    #[arg(long, value_name = "NAME")]
+    key_column: Option<String>,
+    /// Column of splits; an empty cell means that of --split
+    #[arg(long, value_name = "NAME")]
+    split_column: Option<String>,
+    /// Columns that go into `meta`, as JSON
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1..)]
+    keep_columns: Vec<String>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct WebdatasetArgs {
+    /// Tars: files or quoted patterns with *, ?, [..] and {00..12}; may be several
+    #[arg(long, value_name = "GLOB", required = true, num_args = 1..)]
+    tars: Vec<String>,
+    /// Keys of the .json files that go into `meta`, as JSON
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1..)]
+    keep_columns: Vec<String>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -169,8 +234,10 @@ enum EncodingArg {
 impl Args {
     /// Whether progress is shown.
     pub fn verbosity(&self) -> Verbosity {
-        let (SourceArgs::Coco(CocoArgs { common, .. }) | SourceArgs::Flickr30k(FlickrArgs { common, .. })) =
-            &self.source;
+        let (SourceArgs::Coco(CocoArgs { common, .. })
+        | SourceArgs::Flickr30k(FlickrArgs { common, .. })
+        | SourceArgs::Table(TableArgs { common, .. })
+        | SourceArgs::Webdataset(WebdatasetArgs { common, .. })) = &self.source;
         if common.quiet { Verbosity::Quiet } else { Verbosity::Normal }
     }
 
@@ -190,6 +257,11 @@ impl Args {
                 let (images, captions, karpathy) = (args.images, args.captions, args.karpathy);
                 (Source::Flickr30k(Flickr30k { images, captions, karpathy }), args.common)
             }
+            SourceArgs::Table(args) => args.resolve()?,
+            SourceArgs::Webdataset(args) => {
+                let tars = tars::matching(&args.tars)?;
+                (Source::Webdataset(Webdataset { tars, keep_columns: args.keep_columns }), args.common)
+            }
         };
         common.resolve(source)
     }
@@ -208,6 +280,24 @@ fn coco(images: Vec<Location>, captions: Vec<CaptionFile>, karpathy: Option<Loca
         }
     };
     Ok(Coco { images, captions })
+}
+
+impl TableArgs {
+    fn resolve(self) -> Result<(Source, CommonArgs)> {
+        file_exists("--table", &self.table)?;
+        let format = Format::of(self.table.path());
+        let format = format.with_context(|| {
+            format!("--table: {} ends in none of .csv, .tsv, .jsonl and .parquet", self.table)
+        })?;
+        self.images.iter().try_for_each(|images| images_exist(std::slice::from_ref(images)))?;
+        let parent = || self.table.path().parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = || Location::local(parent().unwrap_or(".".as_ref()));
+        let images = self.images.unwrap_or_else(folder);
+        let (key, split) = (self.key_column, self.split_column);
+        let (captions, keep) = (self.caption_column, self.keep_columns);
+        let columns = Columns { image: self.image_column, captions, key, split, keep };
+        Ok((Source::Table(Table { file: self.table, format, images, columns }), self.common))
+    }
 }
 
 impl CommonArgs {
@@ -246,7 +336,7 @@ impl CommonArgs {
 }
 
 fn images_exist(folders: &[Location]) -> Result<()> {
-    let mut absent = folders.iter().filter(|folder| !folder.path().is_dir());
+    let mut absent = folders.iter().filter(|folder| !folder.path().exists());
     absent.next().map_or(Ok(()), |folder| bail!("--images: no folder at {folder}"))
 }
 

@@ -16,7 +16,8 @@ use super::max_rejects::Tally;
 use super::plan::ShardPlan;
 use super::reject::Reject;
 use super::resize::Resizer;
-use super::source::Row;
+use super::source::images::Images;
+use super::source::{Cells, Place, Row};
 use super::state::Filled;
 use super::tokenize::WordPieces;
 use super::{Config, encode};
@@ -34,6 +35,7 @@ const ROWS_A_JOB: usize = 16;
 pub struct Lanes<'a> {
     config: &'a Config,
     tokenizer: &'a WordPieces,
+    images: Images,
     pool: rayon::ThreadPool,
 }
 
@@ -71,11 +73,12 @@ impl<'a> Lanes<'a> {
     /// Starts the threads.
     ///
     /// # Errors
-    /// If the operating system gives no threads.
+    /// If the operating system gives no threads, or a zip or table of images cannot be read.
     pub fn new(config: &'a Config, tokenizer: &'a WordPieces) -> Result<Self> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(config.jobs.get());
         let pool = pool.thread_name(|lane| format!("lane-{lane}")).build();
-        Ok(Self { config, tokenizer, pool: pool.context("--jobs: cannot start the threads")? })
+        let pool = pool.context("--jobs: cannot start the threads")?;
+        Ok(Self { config, tokenizer, images: Images::open(&config.source)?, pool })
     }
 
     /// Makes the files of one shard, one a view. In each stand the same keys in the same order;
@@ -94,9 +97,10 @@ impl<'a> Lanes<'a> {
         self.pool.install(|| {
             let mut files = Files::create(self.config, shard)?;
             let mut blocks = shard.rows.chunks(ROWS_A_JOB * self.config.jobs.get());
-            let mut ready = blocks.next().map(|block| self.mill(block, rows)).transpose()?;
+            let mut cells = self.images.cells(rows, &shard.rows)?;
+            let mut ready = blocks.next().map(|block| self.mill(block, rows, &mut cells)).transpose()?;
             while let Some(block) = ready {
-                let next = || blocks.next().map(|block| self.mill(block, rows)).transpose();
+                let next = || blocks.next().map(|block| self.mill(block, rows, &mut cells)).transpose();
                 let (written, milled) = rayon::join(|| files.write(block, rows, so_far), next);
                 let count = written?;
                 progress.add(count, || format!("{} rejected", so_far.tally.rejects()));
@@ -106,22 +110,28 @@ impl<'a> Lanes<'a> {
         })
     }
 
-    fn mill(&self, block: &[usize], rows: &[Row]) -> Result<Vec<(usize, Milled)>> {
+    fn mill(&self, block: &[usize], rows: &[Row], cells: &mut Cells) -> Result<Vec<(usize, Milled)>> {
+        // The cells of a block are read by one thread, files by each.
+        let cell = |&place: &usize| match rows[place].place {
+            Place::Cell(_) => Ok((place, cells.take()?)),
+            Place::File | Place::Tar { .. } => Ok((place, None)),
+        };
+        let block: Vec<(usize, Option<Vec<u8>>)> = block.iter().map(cell).collect::<Result<_>>()?;
         let picture = &self.config.picture;
         let resizer = || Resizer::new(picture.side, picture.filter);
-        let milled = block.par_iter().map_init(resizer, |resizer, &place| {
+        let milled = block.into_par_iter().map_init(resizer, |resizer, (place, cell)| {
             let row = &rows[place];
-            let milled = self.row(row, resizer).with_context(|| format!("key {}", row.key))?;
+            let milled = self.row(row, cell, resizer).with_context(|| format!("key {}", row.key))?;
             Ok((place, milled))
         });
         milled.collect()
     }
 
-    fn row(&self, row: &Row, resizer: &mut Resizer) -> Result<Milled> {
+    fn row(&self, row: &Row, cell: Option<Vec<u8>>, resizer: &mut Resizer) -> Result<Milled> {
         if let Some(fault) = row.fault {
             return Ok(Err(fault.reject(row)));
         }
-        let bytes = match row.read_image(self.config.source.images())? {
+        let bytes = match self.images.read(row, cell)? {
             Ok(bytes) => bytes,
             Err(reject) => {
                 self.refuse_vanished()?;
@@ -156,7 +166,7 @@ impl<'a> Lanes<'a> {
     ) -> Sample {
         let (stored, crop, augment) = self.pixels(row, view, source, resizer);
         Sample {
-            key: row.key.clone(),
+            key: row.key.to_string(),
             image_id: row.image_id,
             view: view as i32,
             width: stored.width() as i32,
@@ -167,7 +177,7 @@ impl<'a> Lanes<'a> {
             crop,
             augment,
             captions,
-            meta: None,
+            meta: row.meta.as_deref().map(str::to_owned),
             source_sha256,
         }
     }
@@ -191,9 +201,9 @@ impl<'a> Lanes<'a> {
     }
 
     fn captions(&self, row: &Row) -> Result<Vec<Caption>> {
-        let caption = |(of, text): (usize, &String)| {
+        let caption = |(of, text): (usize, &str)| {
             let tokens = self.tokenizer.encode(text)?;
-            Ok(Caption { text: text.clone(), kind: CaptionKind::Original, of: of as i32, tokens })
+            Ok(Caption { text: text.to_owned(), kind: CaptionKind::Original, of: of as i32, tokens })
         };
         row.captions.iter().enumerate().map(caption).collect()
     }
@@ -260,6 +270,6 @@ impl Files {
 }
 
 fn entry(row: &Row, reject: &Reject) -> RejectEntry {
-    let (key, kind, message) = (row.key.clone(), reject.kind().to_owned(), reject.to_string());
+    let (key, kind, message) = (row.key.to_string(), reject.kind().to_owned(), reject.to_string());
     RejectEntry { key, path: row.path(), kind, message }
 }

@@ -154,6 +154,9 @@ impl Config {
             "dedup": self.dedup,
             "shard_rows": self.shard_rows,
         });
+        for (name, value) in self.source.options() {
+            options[name.as_str()] = value;
+        }
         if let Encoding::Jpeg { quality } = encoding {
             options["quality"] = quality.into();
         }

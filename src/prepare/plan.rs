@@ -21,7 +21,7 @@ pub struct ShardPlan {
 pub fn plan(rows: &[Row], shard_rows: NonZeroU32) -> Vec<ShardPlan> {
     let mut splits: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (place, row) in rows.iter().enumerate() {
-        splits.entry(&row.split).or_default().push(place);
+        splits.entry(&*row.split).or_default().push(place);
     }
     let shards = splits.into_iter().flat_map(|(split, places)| {
         let chunks = places.chunks(shard_rows.get() as usize).map(<[usize]>::to_vec).collect::<Vec<_>>();
@@ -43,16 +43,7 @@ mod tests {
 
     #[test]
     fn splits_are_cut_by_count_in_the_order_of_the_source() {
-        let row = |split: &str| Row {
-            split: split.into(),
-            key: String::new(),
-            image_id: 0,
-            file: String::new(),
-            folder: None,
-            captions: Vec::new(),
-            empty_captions: 0,
-            fault: None,
-        };
+        let row = |split: &str| Row::new(&split.into(), "", 0, "");
         let rows = ["val", "train", "train", "val", "train"].map(row);
         let shards = plan(&rows, NonZeroU32::new(2).unwrap());
         let found: Vec<_> = shards.iter().map(|shard| (shard.name(), shard.rows.as_slice())).collect();

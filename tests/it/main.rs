@@ -16,6 +16,7 @@ mod retokenize;
 mod schemas;
 mod shard;
 mod shards;
+mod sources;
 #[cfg(feature = "train")]
 mod train;
 mod world;

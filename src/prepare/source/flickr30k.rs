@@ -5,14 +5,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Karpathy, Listing, Row, is_split_name, read_text};
-use crate::seed::hash64;
+use super::row::id_of;
+use super::{Karpathy, Listing, Row, Splits, is_split_name, read_text};
 use crate::store::Location;
 
 /// Images and their caption file.
 #[derive(Clone, Debug)]
 pub struct Flickr30k {
-    /// Folders that images are looked for in, in order.
+    /// Folders and zips that images are looked for in, in order.
     pub images: Vec<Location>,
     /// The caption file; its form is told by its content.
     pub captions: Location,
@@ -48,24 +48,24 @@ impl Flickr30k {
         let splits = self.karpathy.as_ref().map(|file| karpathy_splits(file, &mut listing)).transpose()?;
         let reading = || format!("--captions: {}", self.captions);
         let form = Form::of(&text).with_context(reading)?;
+        let mut names = Splits::default();
         for entry in form.parse(&text).with_context(reading)? {
             let known = splits.as_ref().and_then(|splits| splits.get(&entry.file));
             let split = known.or(entry.split.as_ref()).map_or(split, String::as_str);
-            listing.rows.push(entry.row(split).with_context(reading)?);
+            listing.rows.push(entry.row(split, &mut names).with_context(reading)?);
         }
         Ok(listing)
     }
 }
 
 impl Entry {
-    fn row(&self, split: &str) -> Result<Row> {
+    fn row(&self, split: &str, splits: &mut Splits) -> Result<Row> {
         let line = self.line;
         ensure!(is_split_name(split), "line {line}: `{split}` cannot be the name of a split");
         let stem = Path::new(&self.file).file_stem().and_then(|stem| stem.to_str());
-        let key = stem.with_context(|| format!("line {line}: it names no image"))?.to_owned();
+        let key = stem.with_context(|| format!("line {line}: it names no image"))?;
         // `img_id` and `imgid` number the rows of one file: a hash is the same in all four forms.
-        let image_id = (hash64(&key) >> 1) as i64;
-        let mut row = Row::new(split, key, image_id, &self.file);
+        let mut row = Row::new(&splits.get(split), key, id_of(key), &self.file);
         self.captions.iter().for_each(|caption| row.add_caption(caption));
         Ok(row)
     }

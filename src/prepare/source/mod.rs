@@ -1,20 +1,24 @@
 //! What the caption files say, before any image is read: the rows, in the source's order.
 
+mod cells;
 pub mod coco;
 pub mod flickr30k;
+pub mod images;
+mod row;
+pub mod table;
+pub mod webdataset;
 
-use std::collections::HashSet;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Component, Path};
+use std::slice;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::reject::Reject;
 use crate::files::sha256_hex;
 use crate::store::Location;
+pub use cells::Cells;
+pub use row::{Captions, Fault, Place, Row};
+use row::{Splits, find_faults};
 
 /// Where pairs come from.
 #[derive(Clone, Debug)]
@@ -23,48 +27,20 @@ pub enum Source {
     Coco(coco::Coco),
     /// Flickr8k and Flickr30k.
     Flickr30k(flickr30k::Flickr30k),
+    /// A table of pairs.
+    Table(table::Table),
+    /// WebDataset tars.
+    Webdataset(webdataset::Webdataset),
 }
 
-/// One image that the source names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Folder of the dataset that it goes to.
-    pub split: String,
-    /// Unique in its split, unless `fault` says otherwise.
-    pub key: String,
-    /// The source's id, or the first 63 bits of the key's hash.
-    pub image_id: i64,
-    /// The file as the source names it.
-    pub file: String,
-    /// Sub-folders of the images folder to look in before the folder itself.
-    pub folder: Option<String>,
-    /// Trimmed, in the source's order, none empty.
-    pub captions: Vec<String>,
-    /// Empty captions that were dropped.
-    pub empty_captions: u64,
-    /// What is already known to be wrong.
-    pub fault: Option<Fault>,
-}
-
-/// What the caption files alone show to be wrong with a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// No caption, or only empty ones.
-    NoCaption,
-    /// The key stands twice in its split; the first one wins.
-    Duplicate,
-    /// Captions of an image that the file does not list.
-    NotListed,
-}
-
-/// A caption file, as the manifest names it: by flag, split and hash.
+/// A file of captions, as the manifest names it: by flag, split and hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// Flag that named it.
     pub flag: &'static str,
     /// Split that the flag named.
     pub split: Option<String>,
-    /// SHA-256 of its bytes.
+    /// SHA-256 of its bytes; of a tar, of its members' names and sizes and its captions' bytes.
     pub sha256: String,
 }
 
@@ -83,18 +59,33 @@ impl Source {
         match self {
             Self::Coco(_) => "coco",
             Self::Flickr30k(_) => "flickr30k",
+            Self::Table(_) => "table",
+            Self::Webdataset(_) => "webdataset",
         }
     }
 
-    /// Folders that images are looked for in, in order.
+    /// Folders and zips that images are looked for in, in order.
     pub fn images(&self) -> &[Location] {
         match self {
             Self::Coco(source) => &source.images,
             Self::Flickr30k(source) => &source.images,
+            Self::Table(source) => slice::from_ref(&source.images),
+            Self::Webdataset(_) => &[],
         }
     }
 
-    /// Reads the caption files. A row whose source names no split goes to `split`.
+    /// Its own options that shape bytes, by their names in the manifest.
+    pub fn options(&self) -> Map<String, Value> {
+        match self {
+            Self::Coco(_) | Self::Flickr30k(_) => Map::new(),
+            Self::Table(source) => source.columns.options(),
+            Self::Webdataset(source) => {
+                Map::from_iter([("keep_columns".to_owned(), json!(source.keep_columns))])
+            }
+        }
+    }
+
+    /// Reads the captions. A row whose source names no split goes to `split`.
     ///
     /// # Errors
     /// If a file cannot be read or is not of its format; the message names flag, file and place.
@@ -102,76 +93,12 @@ impl Source {
         let mut listing = match self {
             Self::Coco(source) => source.read(split)?,
             Self::Flickr30k(source) => source.read(split)?,
+            Self::Table(source) => source.read(split)?,
+            Self::Webdataset(source) => source.read(split)?,
         };
         find_faults(&mut listing.rows);
         ensure!(!listing.rows.is_empty(), "{}: no image is named in it", listing.inputs[0].flag);
         Ok(listing)
-    }
-}
-
-impl Row {
-    fn new(split: &str, key: String, image_id: i64, file: &str) -> Self {
-        Self {
-            split: split.to_owned(),
-            key,
-            image_id,
-            file: file.to_owned(),
-            folder: None,
-            captions: Vec::new(),
-            empty_captions: 0,
-            fault: None,
-        }
-    }
-
-    fn add_caption(&mut self, text: &str) {
-        match text.trim() {
-            "" => self.empty_captions += 1,
-            text => self.captions.push(text.to_owned()),
-        }
-    }
-
-    /// The bytes of the image file: the first of `folders` that has it.
-    ///
-    /// # Errors
-    /// `Ok(Err(_))` where no folder has it or its name leaves the folder: a bad sample.
-    /// `Err` where it is there and cannot be read: a bad run.
-    pub fn read_image(&self, folders: &[Location]) -> Result<Result<Vec<u8>, Reject>> {
-        if !stays_inside(&self.file) || self.folder.as_deref().is_some_and(|folder| !stays_inside(folder)) {
-            return Ok(Err(Reject::Missing(format!("{}: it would be outside of --images", self.path()))));
-        }
-        let sub_folders = self.folder.as_deref().into_iter().chain([""]);
-        for folder in folders {
-            for sub_folder in sub_folders.clone() {
-                let path = folder.path().join(sub_folder).join(&self.file);
-                if let Some(bytes) = read_file(&path)? {
-                    return Ok(Ok(bytes));
-                }
-            }
-        }
-        Ok(Err(Reject::Missing(self.path())))
-    }
-
-    /// The file as the source names it, with its sub-folder.
-    pub fn path(&self) -> String {
-        match self.folder.as_deref() {
-            Some(folder) if !folder.is_empty() => format!("{folder}/{}", self.file),
-            _ => self.file.clone(),
-        }
-    }
-}
-
-impl Fault {
-    /// The same as a reject of `row`.
-    pub fn reject(self, row: &Row) -> Reject {
-        match self {
-            Self::NoCaption => Reject::NoCaption,
-            Self::Duplicate => {
-                Reject::Duplicate(format!("an earlier one of {}: they share a key", row.split))
-            }
-            Self::NotListed => {
-                Reject::Missing("for it: it has captions but is not in the list of images".into())
-            }
-        }
     }
 }
 
@@ -187,18 +114,6 @@ impl Input {
 pub fn is_split_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
     name.bytes().all(allowed) && name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
-}
-
-fn find_faults(rows: &mut [Row]) {
-    let mut seen: HashSet<(String, String)> = HashSet::new();
-    for row in rows {
-        let first = seen.insert((row.split.clone(), row.key.clone()));
-        row.fault = match row.fault {
-            _ if !first => Some(Fault::Duplicate),
-            None if row.captions.is_empty() => Some(Fault::NoCaption),
-            fault => fault,
-        };
-    }
 }
 
 /// A caption file whole, and its hash. Both flags and paths are named in what goes wrong.
@@ -246,56 +161,13 @@ impl Karpathy {
     }
 }
 
-const NO_SUCH_FILE: [ErrorKind; 4] =
-    [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::InvalidFilename, ErrorKind::InvalidInput];
-
-fn stays_inside(name: &str) -> bool {
-    Path::new(name).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-}
-
-/// The bytes of a file; `None` where there is no file of that name.
-fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
-    // Looked at before it is opened: opening a pipe waits for somebody to write into it.
-    let bytes = match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => fs::read(path),
-        Ok(_) => return Ok(None),
-        Err(error) => Err(error),
-    };
-    match bytes {
-        Ok(bytes) => Ok(Some(bytes)),
-        // Too long a name, or one with a NUL in it, is no file's either.
-        Err(error) if NO_SUCH_FILE.contains(&error.kind()) => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("--images: cannot read {}", path.display())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_leave_the_images_folder() {
-        for name in ["../a.jpg", "/etc/passwd", "a/../../b.jpg"] {
-            assert!(!stays_inside(name), "{name}");
-        }
-        assert!(stays_inside("train2014/a.jpg") && stays_inside("a..jpg"));
-    }
-
-    #[test]
     fn a_split_is_a_plain_folder_name() {
         assert!(["train", "val2017", "minival_5k"].into_iter().all(is_split_name));
         assert!(!["", "_x", ".x", "..", "a/b", "a b", "a-b"].into_iter().any(is_split_name));
-    }
-
-    #[test]
-    fn the_first_of_two_equal_keys_wins_within_a_split() {
-        let row = |split, captions: &[&str]| {
-            let mut row = Row::new(split, "a".into(), 1, "a.jpg");
-            captions.iter().for_each(|caption| row.add_caption(caption));
-            row
-        };
-        let mut rows = [row("train", &["x"]), row("train", &["y"]), row("val", &[" "])];
-        find_faults(&mut rows);
-        assert_eq!(rows.map(|row| row.fault), [None, Some(Fault::Duplicate), Some(Fault::NoCaption)]);
     }
 }

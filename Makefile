@@ -24,7 +24,7 @@ setup: tools ## fetch libtorch (1 GB on disk), once
 	@scripts/libtorch || { echo "prepare and shards need no libtorch: cargo build --release" >&2; exit 1; }
 
 tools:
-	@command -v $(CARGO) >/dev/null || { echo "error: no cargo: install Rust 1.88 or newer (https://rustup.rs)" >&2; exit 1; }
+	@command -v $(CARGO) >/dev/null || { echo "error: no cargo: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
 	@command -v c++ >/dev/null || { echo "error: no C++ compiler: apt-get install g++" >&2; exit 1; }
 	@command -v python3 >/dev/null || { echo "error: no python3: apt-get install python3 python3-pip" >&2; exit 1; }
 

@@ -69,14 +69,15 @@ def markdown(
     samples: Samples,
     missing: list[str],
 ) -> str:
-    lines = [str(facts), ""]
+    lines = [f"{facts}.", ""]
     lines += ["| | images/s | pairmill is | CPU ms an image | of pairmill's | MB written |"]
     lines += ["|---|---:|---:|---:|---:|---:|"]
-    ours = medians(samples[compared[0].name]) if compared else None
+    first = next((p.name for p in compared if p.name.startswith("pairmill")), "")
+    ours = medians(samples.get(first, []))
     lines += [row(program, samples[program.name], ours) for program in compared]
     lines += ["", "pairmill against itself:", "", "| | images/s | rate | CPU ms | seconds |"]
     lines += ["|---|---:|---:|---:|---:|"]
-    base = medians(samples["jobs-2"]) if "jobs-2" in samples else None
+    base = medians(samples.get("jobs-2", []))
     lines += [itself_row(program, samples[program.name], base) for program in itself]
     if missing:
         lines += ["", f"Could not be installed here: {', '.join(missing)}."]

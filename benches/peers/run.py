@@ -29,8 +29,10 @@ def main() -> None:
     corpus = made(args.set, count)
     binaries = built() if args.prepare is None else {"pairmill": args.prepare.resolve()}
     facts = report.Facts.now(args.set, count, args.rounds)
-    compared = chosen([*pairmill(binaries), *peers()], args.only)
-    against_itself = chosen(variants(next(iter(binaries.values()))), args.only)
+    compared = [*pairmill(binaries), *peers()]
+    against_itself = variants(next(iter(binaries.values())))
+    if args.only:
+        compared, against_itself = chosen(args.only.split(","), compared, against_itself)
     samples = measured([*compared, *against_itself], corpus, count, args.rounds)
     text = report.markdown(facts, compared, against_itself, samples, missing)
     print(text)
@@ -52,8 +54,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen(programs: list[Program], only: str | None) -> list[Program]:
-    return [p for p in programs if only is None or p.name in only.split(",")]
+def chosen(names: list[str], *tables: list[Program]) -> list[list[Program]]:
+    known = [program.name for table in tables for program in table]
+    for name in names:
+        if name not in known:
+            sys.exit(f"error: --only: no program {name!r}; there are: {', '.join(known)}")
+    return [[program for program in table if program.name in names] for table in tables]
 
 
 def made(kind: str, count: int) -> Path:
@@ -69,7 +75,7 @@ def made(kind: str, count: int) -> Path:
 
 def built() -> dict[str, Path]:
     """`prepare` with libjpeg-turbo where its build finds what it needs, and without."""
-    ways = {"pairmill, no libjpeg-turbo": []}
+    ways = {"pairmill-plain": []}
     if shutil.which("cmake") and shutil.which("nasm"):
         ways = {"pairmill": ["--features", "jpeg-turbo"], **ways}
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))

@@ -29,7 +29,7 @@ def install() -> list[str]:
     failed = VENV / "failed"
     if not (stamp.exists() and stamp.read_text() == digest):
         print("setting up the virtual environment (1 GB, once)", file=sys.stderr)
-        venv.create(VENV, with_pip=True)
+        venv.create(VENV, with_pip=True, clear=True)
         pip = [PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--prefer-binary"]
         missing = []
         if call(*pip, "-r", requirements).returncode:  # then one by one: the rest still runs

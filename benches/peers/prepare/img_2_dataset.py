@@ -3,8 +3,10 @@
 import math
 
 import pyarrow.parquet as pq
-from img2dataset import download
-from work import QUALITY, SIZE, arguments
+from work import QUALITY, SIZE, arguments, hide_torch
+
+hide_torch()  # in every process: each runs this file
+from img2dataset import download  # noqa: E402
 
 if __name__ == "__main__":
     corpus, out, jobs = arguments()

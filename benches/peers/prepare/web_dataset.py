@@ -3,8 +3,10 @@
 from multiprocessing import Pool
 from pathlib import Path
 
-from webdataset import ShardWriter
-from work import arguments, pairs, parts, pillow_square, token_ids, tokenizer
+from work import arguments, hide_torch, pairs, parts, pillow_square, token_ids, tokenizer
+
+hide_torch()
+from webdataset import ShardWriter  # noqa: E402
 
 
 def write(job: tuple[str, list]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["VIPS_CONCURRENCY"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or img2dataset's processes ask the network
 
 SIZE, QUALITY, MAX_TOKENS = 256, 90, 64
 VOCABULARY = Path(__file__).parents[3] / "data/bert-base-uncased/vocab.txt"
@@ -40,6 +41,11 @@ def parts(rows: list[Pair], jobs: int) -> list[list[Pair]]:
     """Contiguous runs of rows, one a worker."""
     edges = [len(rows) * job // jobs for job in range(jobs + 1)]
     return [rows[a:b] for a, b in zip(edges, edges[1:])]
+
+
+def hide_torch() -> None:
+    """For tools that import torch only when they find it: nothing here needs its seconds."""
+    sys.modules["torch"] = None
 
 
 def tokenizer():

@@ -75,10 +75,11 @@ def markdown(
     first = next((p.name for p in compared if p.name.startswith("pairmill")), "")
     ours = medians(samples.get(first, []))
     lines += [row(program, samples[program.name], ours) for program in compared]
-    lines += ["", "pairmill against itself:", "", "| | images/s | rate | CPU ms | seconds |"]
-    lines += ["|---|---:|---:|---:|---:|"]
-    base = medians(samples.get("jobs-2", []))
-    lines += [itself_row(program, samples[program.name], base) for program in itself]
+    if itself:
+        lines += ["", "pairmill against itself:", "", "| | images/s | rate | CPU ms | seconds |"]
+        lines += ["|---|---:|---:|---:|---:|"]
+        base = medians(samples.get("jobs-2", []))
+        lines += [itself_row(program, samples[program.name], base) for program in itself]
     if missing:
         lines += ["", f"Could not be installed here: {', '.join(missing)}."]
     return "\n".join(lines)

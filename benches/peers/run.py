@@ -19,7 +19,7 @@ from timing import Sample, timed
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 JOBS = 2
-COUNTS = {"photos": 4000, "12mp": 64}
+COUNTS = {"photos": 4000, "12mp": 300}
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, help="default: 4000 photos, 64 of 12 MP")
+    parser.add_argument("--images", type=int, help="default: 4000 photos, 300 of 12 MP")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument("--only", help="names of programs, with commas between")
     parser.add_argument("--set", choices=COUNTS, default="photos")

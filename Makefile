@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all that a fresh machine needs.
 CARGO ?= cargo
 
-.PHONY: help build demo test setup tools clean-demo
+.PHONY: help build demo test setup tools bench-peers clean-demo
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,6 +27,9 @@ tools:
 	@command -v $(CARGO) >/dev/null || { echo "error: no cargo: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
 	@command -v c++ >/dev/null || { echo "error: no C++ compiler: apt-get install g++" >&2; exit 1; }
 	@command -v python3 >/dev/null || { echo "error: no python3: apt-get install python3 python3-pip" >&2; exit 1; }
+
+bench-peers: ## measure prepare beside other tools, on the same images (1 GB of Python packages); ARGS="--images 400"
+	@CARGO="$(CARGO)" python3 benches/peers/run.py $(ARGS)
 
 clean-demo: ## remove what the demo made
 	rm -rf demo

@@ -1,4 +1,4 @@
-//! `shards`: look at and check shards.
+//! `shards`: look at, check and convert shards.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;

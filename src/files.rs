@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+/// How the name of a temporary file begins and ends.
+const TEMPORARY: (&str, &str) = (".pairmill-", ".tmp");
+
 /// A file being written beside its final name; it takes that name in [`Pending::commit`] or not at all.
 pub struct Pending {
     file: tempfile::NamedTempFile,
@@ -22,8 +25,8 @@ impl Pending {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let file = tempfile::Builder::new()
-            .prefix(".pairmill-")
-            .suffix(".tmp")
+            .prefix(TEMPORARY.0)
+            .suffix(TEMPORARY.1)
             .tempfile_in(folder)
             .with_context(|| format!("cannot write in {}", folder.display()))?;
         Ok(Self { file, path: path.to_owned() })
@@ -35,6 +38,11 @@ impl Pending {
     /// If the operating system refuses one.
     pub fn handle(&self) -> Result<File> {
         Ok(self.file.as_file().try_clone()?)
+    }
+
+    /// The message of whoever fails to write it.
+    pub fn failed(&self) -> String {
+        format!("cannot write {}", self.path.display())
     }
 
     /// Flushes to the disk, takes the final name and flushes the folder.
@@ -82,8 +90,25 @@ fn make_readable(_: &File) -> io::Result<()> {
 /// If the folder cannot be written or the disk is full; `path` is then untouched.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut pending = Pending::create(path)?;
-    pending.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    pending.write_all(bytes).with_context(|| pending.failed())?;
     pending.commit()
+}
+
+/// Removes the temporary files that killed runs left in a folder; none where there is no folder.
+///
+/// # Errors
+/// If one of them cannot be removed.
+pub fn remove_temporary(folder: &Path) -> Result<()> {
+    let Ok(files) = fs::read_dir(folder) else { return Ok(()) };
+    for file in files.flatten() {
+        let name = file.file_name();
+        let ours = |name: &str| name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1);
+        if name.to_str().is_some_and(ours) {
+            fs::remove_file(file.path())
+                .with_context(|| format!("cannot remove {}", file.path().display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The SHA-256 of a file's bytes, in lower-case hexadecimal.
@@ -136,6 +161,16 @@ mod tests {
         pending.write_all(b"half").unwrap();
         drop(pending);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, other) = (folder.path().join(".pairmill-a1B2c3.tmp"), folder.path().join("notes.tmp"));
+        [&ours, &other].into_iter().for_each(|path| fs::write(path, "half").unwrap());
+        remove_temporary(folder.path()).unwrap();
+        assert!(!ours.exists() && other.exists());
+        remove_temporary(&ours).unwrap();
     }
 
     #[test]

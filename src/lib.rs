@@ -8,11 +8,12 @@
 //!
 //! A module imports only what stands below it:
 //! `cli → show → train → {prepare, load} → shard → store → {sample, seed, files, progress}`;
-//! [`decode`] stands below `prepare` and `load`.
+//! [`decode`] stands below `prepare` and `load`, [`export`] beside them.
 #![warn(missing_docs)]
 
 pub mod cli;
 pub mod decode;
+pub mod export;
 pub mod files;
 pub mod load;
 pub mod prepare;

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use super::views::ViewArgs;
 use super::{file_exists, tars};
 use crate::prepare::encode::Encoding;
+use crate::prepare::max_rejects::MaxRejects;
 use crate::prepare::resize::{Filter, Fit};
 use crate::prepare::source::coco::{CaptionFile, Captions, Coco};
 use crate::prepare::source::flickr30k::Flickr30k;
@@ -196,12 +197,27 @@ struct CommonArgs {
     /// Images planned into a shard
     #[arg(long, value_name = "N", default_value = "4096")]
     shard_rows: NonZeroU32,
+    /// Drop images whose files equal an earlier one's byte for byte, also across splits
+    ///
+    /// The first in the order of the splits' names, then of the source, stays; the others are
+    /// rejects of kind `duplicate`.
+    #[arg(long)]
+    dedup: bool,
     /// Threads [default: one a core]; never changes what is written
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// Remove a dataset that is in --out already and begin anew; only a dataset's files are removed
     #[arg(long)]
     overwrite: bool,
+    /// Try again what an earlier run rejected; only shards that something was rejected from are
+    /// written anew
+    #[arg(long, conflicts_with = "overwrite")]
+    retry_rejected: bool,
+    /// Rejects at which the run stops, a share of the samples so far or a count
+    ///
+    /// Counted after 100 samples. What --dedup, --min-size and --max-aspect leave out does not count.
+    #[arg(long, value_name = "P%|N", default_value = "1%")]
+    max_rejects: MaxRejects,
     /// No progress on stderr
     #[arg(long)]
     quiet: bool,
@@ -306,9 +322,15 @@ impl CommonArgs {
             max_tokens: self.max_tokens as usize,
             views: self.views.resolve()?,
             seed: self.seed,
+            dedup: self.dedup,
             shard_rows: self.shard_rows,
             jobs: self.jobs.unwrap_or_else(cores),
-            existing: if self.overwrite { Existing::Overwrite } else { Existing::Keep },
+            max_rejects: self.max_rejects,
+            existing: match (self.overwrite, self.retry_rejected) {
+                (true, _) => Existing::Overwrite,
+                (false, true) => Existing::RetryRejected,
+                (false, false) => Existing::Keep,
+            },
         })
     }
 }

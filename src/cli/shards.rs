@@ -1,6 +1,8 @@
 //! The command line of `shards`.
 
+mod export;
 mod order;
+mod retokenize;
 mod stats;
 mod verify;
 
@@ -12,13 +14,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
+use crate::export::Export;
 use crate::load::{CaptionWeights, Shuffle, read_keys};
+use crate::prepare::retokenize::Retokenize;
 use crate::progress::Verbosity;
 use crate::shard::Dataset;
 use crate::show::sheet;
 use crate::store::Location;
+use export::ExportArgs;
+use retokenize::RetokenizeArgs;
 
-/// Look at and check shards
+/// Look at, check and convert shards
 #[derive(Debug, Parser)]
 #[command(name = "shards", version, max_term_width = 100)]
 pub struct Args {
@@ -46,6 +52,22 @@ enum CommandArgs {
     ///
     /// Example: shards show shards --split train -n 64 --out sheet.html
     Show(ShowArgs),
+    /// Tars that open_clip and WebDataset train from, one a shard
+    ///
+    /// Each row is <key>.jpg or .png (raw pixels become PNG), <key>.txt (its first original caption)
+    /// and <key>.json (key, view, captions, caption_kinds, caption_of, width, height, source_sha256,
+    /// meta).
+    /// `.`, `/`, `\`, `%` and control characters of a key stand as %XX in the names, as in URLs.
+    /// Run again, it keeps the tars that stand.
+    ///
+    /// Example: shards export shards --format webdataset --split train --out tars
+    Export(ExportArgs),
+    /// The same dataset with the token ids of another tokenizer; pictures are copied untouched
+    ///
+    /// Gives what `prepare` would with that tokenizer. Run again, it goes on where it stopped.
+    ///
+    /// Example: shards retokenize shards --tokenizer vocab.txt --out shards-cased
+    Retokenize(RetokenizeArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -135,6 +157,10 @@ pub enum Command {
     Order(Ordering),
     /// `shards show`
     Show(Showing),
+    /// `shards export`
+    Export(Export, Verbosity),
+    /// `shards retokenize`
+    Retokenize(Retokenize, Verbosity),
 }
 
 /// How results are printed.
@@ -186,6 +212,8 @@ impl Args {
                 let dataset = Dataset::open(&args.dir)?;
                 Command::Show(Showing { dataset, split: args.split, images: args.n.get(), out: args.out })
             }
+            CommandArgs::Export(args) => Command::Export(args.resolve()?, verbosity),
+            CommandArgs::Retokenize(args) => Command::Retokenize(args.resolve()?, verbosity),
         })
     }
 }
@@ -221,6 +249,8 @@ pub fn run(command: Command, out: &mut impl Write) -> Result<()> {
             sheet::write(&showing.dataset, showing.split.as_deref(), showing.images, &showing.out)?;
             Ok(writeln!(out, "{}", showing.out.display())?)
         }
+        Command::Export(export, verbosity) => export::run(&export, verbosity, out),
+        Command::Retokenize(config, verbosity) => retokenize::run(&config, verbosity, out),
     }
 }
 

@@ -40,8 +40,6 @@ pub struct Batch {
     pub captions: Vec<u32>,
     /// SHA-256 of each row's source.
     pub sources: Vec<[u8; 32]>,
-    /// Rows that [`BadSamples::Skip`] left out; they are in no other field.
-    pub skipped: Vec<LoadError>,
 }
 
 impl Batch {
@@ -49,16 +47,6 @@ impl Batch {
     pub fn rows(&self) -> usize {
         self.keys.len()
     }
-}
-
-/// What a damaged row does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BadSamples {
-    /// Ends the run.
-    #[default]
-    Stop,
-    /// Makes its batch a row shorter, and is named there.
-    Skip,
 }
 
 /// What is made of each row.
@@ -75,7 +63,6 @@ pub struct Batcher {
     pairs: Arc<Pairs>,
     order: Order,
     shape: Shape,
-    bad: BadSamples,
     slabs: Slabs,
 }
 
@@ -84,10 +71,10 @@ impl Batcher {
     ///
     /// # Errors
     /// If the crop is larger than the stored pictures, or `max_tokens` has no room for a word.
-    pub fn new(pairs: Arc<Pairs>, order: Order, shape: Shape, bad: BadSamples) -> Result<Self> {
+    pub fn new(pairs: Arc<Pairs>, order: Order, shape: Shape) -> Result<Self> {
         check_crop(&pairs, shape.crop)?;
         ensure!(shape.max_tokens >= 3, "max_tokens must be at least 3: [CLS], a token and [SEP]");
-        Ok(Self { pairs, order, shape, bad, slabs: Slabs::new(1) })
+        Ok(Self { pairs, order, shape, slabs: Slabs::new(1) })
     }
 
     /// The same, keeping up to `slabs` image buffers for use in later batches.
@@ -108,7 +95,7 @@ impl Batcher {
     /// The batch of a step.
     ///
     /// # Errors
-    /// If a row is damaged (unless such rows are skipped), its shard cannot be read, or it has no
+    /// If a row is damaged, its shard cannot be read, or it has no
     /// caption of a kind with a weight.
     ///
     /// # Panics
@@ -126,20 +113,13 @@ impl Batcher {
             let view = row.view(spec.seed, epoch);
             let caption = row.caption(spec.seed, spec.weights, epoch)?;
             let out = &mut batch.images[batch.keys.len() * side * side * 3..][..side * side * 3];
-            match draw(&row, view, self.shape.crop, out, &mut bytes, &mut scratch) {
-                Err(bad @ LoadError::Sample { .. }) if self.bad == BadSamples::Skip => {
-                    batch.skipped.push(bad);
-                    continue;
-                }
-                drawn => drawn?,
-            }
+            draw(&row, view, self.shape.crop, out, &mut bytes, &mut scratch)?;
             texts.push(row.tokens(caption));
             batch.keys.push(row.key().to_owned());
             batch.views.push(view);
             batch.captions.push(caption as u32);
             batch.sources.push(*row.source());
         }
-        batch.images.truncate(texts.len() * side * side * 3);
         (batch.tokens, batch.lengths, batch.max_len) = pad(&texts, self.shape.max_tokens);
         Ok(batch)
     }

@@ -14,16 +14,18 @@ pub mod order;
 pub mod pairs;
 mod permute;
 pub mod prefetch;
+pub mod shown;
 mod slab;
 mod texts;
 
-pub use batch::{BadSamples, Batch, Batcher, Shape};
+pub use batch::{Batch, Batcher, Shape};
 pub use cursor::Cursor;
 pub use error::{LoadError, Place};
 pub use in_order::{EvalBatch, InOrder};
-pub use order::{CaptionWeights, Order, OrderError, OrderSpec, Shuffle};
+pub use order::{Order, OrderError, OrderSpec, Shuffle};
 pub use pairs::{Pairs, Row, read_keys};
 pub use prefetch::Prefetch;
+pub use shown::CaptionWeights;
 pub use slab::Slab;
 
 use std::sync::Arc;

@@ -1,17 +1,20 @@
-//! The rows of a split over one or more datasets, by number. Files are opened and texts read when
-//! a row of theirs is first wanted, and kept.
+//! The rows of a split over one or more datasets, by number. Footers and texts are read when a row of
+//! theirs is first wanted, and kept.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, ensure};
 
 use super::error::{LoadError, Place};
-use super::order::{CaptionWeights, caption_of, view_of};
+use super::shown::{CaptionWeights, caption_of, view_of};
 use super::texts::PackedTexts;
-use crate::shard::{Dataset, Pixels, ShardReader, StoredRow};
+use crate::shard::{Dataset, OpenFiles, Pixels, ShardReader, StoredRow};
+
+/// Shard files open at a time: half of what the meanest system in use allows a process (macOS: 256).
+const OPEN: usize = 128;
 
 /// The rows of a split, those of all datasets one after another.
 pub struct Pairs {
@@ -27,11 +30,12 @@ struct Shard {
     first: u64,
     rows: usize,
     paths: Vec<PathBuf>,
+    files: Arc<OpenFiles>,
     views: Vec<OnceLock<Result<View, LoadError>>>,
     texts: OnceLock<Result<PackedTexts, LoadError>>,
 }
 
-/// One open file.
+/// What is known of one file.
 struct View {
     reader: ShardReader,
     stored: Vec<StoredRow>,
@@ -52,6 +56,7 @@ impl Pairs {
             rows: 0,
             side: 0,
         };
+        let files = Arc::new(OpenFiles::new(OPEN));
         for dataset in datasets {
             ensure!(
                 dataset.manifest.tokenizer.sha256 == first.manifest.tokenizer.sha256,
@@ -59,16 +64,25 @@ impl Pairs {
                 first.root.display(),
                 dataset.root.display()
             );
-            pairs.append(dataset)?;
+            pairs.append(dataset, &files)?;
         }
         ensure!(pairs.rows > 0, "split `{split}` has no rows");
         Ok(pairs)
     }
 
-    fn append(&mut self, dataset: &Dataset) -> Result<()> {
+    fn append(&mut self, dataset: &Dataset, files: &Arc<OpenFiles>) -> Result<()> {
         let before = self.shards.len();
         for shard in dataset.split(&self.split)? {
-            self.shards.push(Shard::new(shard.number, self.rows, shard.rows as usize, shard.paths));
+            let views = shard.paths.iter().map(|_| OnceLock::new()).collect();
+            self.shards.push(Shard {
+                number: shard.number,
+                first: self.rows,
+                rows: shard.rows as usize,
+                paths: shard.paths,
+                files: files.clone(),
+                views,
+                texts: OnceLock::new(),
+            });
             self.rows += shard.rows;
         }
         let Some(shard) = self.shards[before..].iter().find(|shard| shard.rows > 0) else { return Ok(()) };
@@ -128,15 +142,10 @@ impl Pairs {
 }
 
 impl Shard {
-    fn new(number: u32, first: u64, rows: usize, paths: Vec<PathBuf>) -> Self {
-        let views = paths.iter().map(|_| OnceLock::new()).collect();
-        Self { number, first, rows, paths, views, texts: OnceLock::new() }
-    }
-
     fn view(&self, view: u32) -> Result<&View, LoadError> {
         let path = &self.paths[view as usize];
         let open = || -> Result<View> {
-            let reader = ShardReader::open(path)?;
+            let reader = ShardReader::open_among(path, self.files.clone())?;
             let stored = reader.stored()?;
             let (found, named) = (stored.len(), self.rows);
             ensure!(found == named, "{} has {found} rows, not {named} as its table says", path.display());

@@ -26,13 +26,6 @@ impl DerefMut for Slab {
     }
 }
 
-impl Slab {
-    /// Keeps the first `length` bytes.
-    pub(super) fn truncate(&mut self, length: usize) {
-        self.bytes.truncate(length);
-    }
-}
-
 impl Drop for Slab {
     fn drop(&mut self) {
         if let Some(home) = &self.home {

@@ -6,11 +6,13 @@
 //! fails) ends the block it happens in and then the run; the unfinished files vanish with their
 //! writers. The pool ends with [`Lanes`].
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::augment::image;
+use super::dedup::Dedup;
+use super::max_rejects::Tally;
 use super::plan::ShardPlan;
 use super::reject::Reject;
 use super::resize::Resizer;
@@ -37,6 +39,33 @@ pub struct Lanes<'a> {
     pool: rayon::ThreadPool,
 }
 
+/// What the rows so far, in the plan's order, mean for those to come.
+pub struct SoFar {
+    tally: Tally,
+    dedup: Dedup,
+}
+
+impl SoFar {
+    /// No row so far.
+    pub fn new(config: &Config) -> Self {
+        let tally = Tally::new(config.max_rejects, config.dedup);
+        Self { tally, dedup: Dedup::new(config.dedup) }
+    }
+
+    /// Takes in a shard of so many planned rows that stands; `false` if it has to be made anew.
+    ///
+    /// # Errors
+    /// If it cannot be read, or there have been too many rejects.
+    pub fn take(&mut self, config: &Config, rows: u64, filled: &Filled) -> Result<bool> {
+        let clean = &filled.entries[0];
+        let stays = self.dedup.take_shard(config.out.join(&clean.path).path(), &clean.split)?;
+        if stays {
+            self.tally.add_shard(rows, filled)?;
+        }
+        Ok(stays)
+    }
+}
+
 /// A row in every view, or why there is none.
 type Milled = Result<Vec<Sample>, Reject>;
 
@@ -56,13 +85,14 @@ impl<'a> Lanes<'a> {
     /// where every row was rejected they hold no row.
     ///
     /// # Errors
-    /// If an image is there but cannot be read, or a shard cannot be written.
+    /// If an image is there but cannot be read, a shard cannot be written, or too many rows are
+    /// rejected.
     pub fn fill(
         &self,
         shard: &ShardPlan,
         rows: &[Row],
         progress: &Progress,
-        rejected: u64,
+        so_far: &mut SoFar,
     ) -> Result<Filled> {
         self.pool.install(|| {
             let mut files = Files::create(self.config, shard)?;
@@ -71,9 +101,9 @@ impl<'a> Lanes<'a> {
             let mut ready = blocks.next().map(|block| self.mill(block, rows, &mut cells)).transpose()?;
             while let Some(block) = ready {
                 let next = || blocks.next().map(|block| self.mill(block, rows, &mut cells)).transpose();
-                let (written, milled) = rayon::join(|| files.write(block, rows), next);
+                let (written, milled) = rayon::join(|| files.write(block, rows, so_far), next);
                 let count = written?;
-                progress.add(count, || format!("{} rejected", rejected + files.filled.rejects.len() as u64));
+                progress.add(count, || format!("{} rejected", so_far.tally.rejects()));
                 ready = milled?;
             }
             files.finish(self.config, shard)
@@ -103,7 +133,10 @@ impl<'a> Lanes<'a> {
         }
         let bytes = match self.images.read(row, cell)? {
             Ok(bytes) => bytes,
-            Err(reject) => return Ok(Err(reject)),
+            Err(reject) => {
+                self.refuse_vanished()?;
+                return Ok(Err(reject));
+            }
         };
         let source = match decode(&bytes) {
             Ok(source) => source,
@@ -114,6 +147,12 @@ impl<'a> Lanes<'a> {
         let views = 0..self.config.views.count.get();
         let sample = |view| self.view(row, view, &source, resizer, captions.clone(), hash);
         Ok(Ok(views.map(sample).collect()))
+    }
+
+    /// A folder that is gone is a bad run, not a hundred thousand bad samples.
+    fn refuse_vanished(&self) -> Result<()> {
+        let mut gone = self.config.source.images().iter().filter(|images| !images.path().exists());
+        gone.next().map_or(Ok(()), |images| bail!("--images: {images} is gone; bring it back and run again"))
     }
 
     fn view(
@@ -186,15 +225,23 @@ impl Files {
     }
 
     /// Appends a block and gives back how many rows it had, rejected ones included.
-    fn write(&mut self, block: Vec<(usize, Milled)>, rows: &[Row]) -> Result<u64> {
+    fn write(&mut self, block: Vec<(usize, Milled)>, rows: &[Row], so_far: &mut SoFar) -> Result<u64> {
         let count = block.len() as u64;
         let mut by_view: Vec<Vec<Sample>> = self.writers.iter().map(|_| Vec::new()).collect();
         for (place, milled) in block {
             let row = &rows[place];
             self.filled.empty_captions += row.empty_captions;
-            match milled {
-                Err(reject) => self.filled.rejects.push(entry(row, &reject)),
+            let kept = milled.and_then(|views| {
+                so_far.dedup.take(views[0].source_sha256, &row.key, &row.split).map(|()| views)
+            });
+            match kept {
+                Err(reject) => {
+                    let reject = entry(row, &reject);
+                    so_far.tally.add(Some(&reject))?;
+                    self.filled.rejects.push(reject);
+                }
                 Ok(views) => {
+                    so_far.tally.add(None)?;
                     self.rows += 1;
                     self.filled.captions += row.captions.len() as u64;
                     by_view.iter_mut().zip(views).for_each(|(samples, sample)| samples.push(sample));

@@ -1,13 +1,20 @@
 //! Photos and captions → shards.
 
 pub mod augment;
+pub mod dedup;
 pub mod encode;
+mod folder;
 pub mod lanes;
+mod lock;
+pub mod max_rejects;
 pub mod plan;
 mod recipe;
 pub mod reject;
 pub mod resize;
+pub mod retokenize;
+mod retry;
 pub mod source;
+mod standing;
 mod state;
 mod summary;
 pub mod tokenize;
@@ -18,7 +25,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-pub use state::Existing;
+pub use standing::Existing;
 pub use summary::{Summary, Work};
 
 use crate::decode::DECODER;
@@ -28,12 +35,14 @@ use crate::shard::{Dataset, Pixels, ShardEntry, schema};
 use crate::store::Location;
 use augment::image::ViewSettings;
 use encode::{ENCODER, Encoding};
-use lanes::Lanes;
+use lanes::{Lanes, SoFar};
+use max_rejects::MaxRejects;
 use plan::{ShardPlan, plan};
 use recipe::Recipe;
 use resize::{Filter, Fit, RESIZER};
 use source::{Listing, Source};
-use state::{Filled, Found, State};
+use standing::Found;
+use state::{Filled, State};
 use tokenize::WordPieces;
 
 /// Everything `prepare` is told, checked.
@@ -55,10 +64,14 @@ pub struct Config {
     pub views: Views,
     /// Seed of every draw.
     pub seed: u64,
+    /// Whether an image that equals an earlier one is dropped.
+    pub dedup: bool,
     /// Rows planned into a shard.
     pub shard_rows: NonZeroU32,
     /// Threads.
     pub jobs: NonZeroUsize,
+    /// How many rejects are borne.
+    pub max_rejects: MaxRejects,
     /// What to do with a dataset that is there already.
     pub existing: Existing,
 }
@@ -94,8 +107,12 @@ pub fn run(config: &Config, verbosity: Verbosity) -> Result<Summary> {
     let listing = config.source.read(&config.split)?;
     let shards = plan(&listing.rows, config.shard_rows);
     let recipe = config.recipe(&listing, &tokenizer);
-    let state = match state::open(&config.out, &recipe, config.existing)? {
+    let state = match standing::open(&config.out, &recipe, config.existing)? {
         Found::Finished(dataset) => return already_finished(config, *dataset),
+        Found::Rejected(dataset, state) => {
+            retry::reopen(&state, *dataset, &recipe, &shards, &listing.rows)?;
+            state
+        }
         Found::Open(state) => state,
     };
     let progress = Progress::new("preparing", "images", listing.rows.len() as u64, verbosity);
@@ -134,6 +151,7 @@ impl Config {
             "max_tokens": self.max_tokens,
             "views": self.views.count,
             "seed": self.seed,
+            "dedup": self.dedup,
             "shard_rows": self.shard_rows,
         });
         for (name, value) in self.source.options() {
@@ -187,21 +205,23 @@ fn fill(
     progress: &Progress,
 ) -> Result<(Vec<Filled>, u64)> {
     let lanes = Lanes::new(config, tokenizer)?;
-    let (mut all, mut earlier, mut rejected) = (Vec::with_capacity(shards.len()), 0, 0);
+    let mut so_far = SoFar::new(config);
+    let (mut all, mut earlier) = (Vec::with_capacity(shards.len()), 0);
     for shard in shards {
+        let rows = shard.rows.len() as u64;
         let filled = match state.finished(shard)? {
-            Some(filled) => {
-                earlier += shard.rows.len() as u64;
-                progress.skip(shard.rows.len() as u64);
+            Some(filled) if so_far.take(config, rows, &filled)? => {
+                earlier += rows;
+                progress.skip(rows);
                 filled
             }
-            None => {
-                let filled = lanes.fill(shard, &listing.rows, progress, rejected)?;
+            _ => {
+                state.forget(shard)?;
+                let filled = lanes.fill(shard, &listing.rows, progress, &mut so_far)?;
                 state.finish(shard, &filled)?;
                 filled
             }
         };
-        rejected += filled.rejects.len() as u64;
         all.push(filled);
     }
     Ok((all, earlier))
@@ -273,7 +293,11 @@ fn add(sums: &mut Totals, more: &Totals) {
 
 fn already_finished(config: &Config, dataset: Dataset) -> Result<Summary> {
     let examples = examples(dataset.rejects()?);
-    Ok(Summary { out: config.out.clone(), manifest: dataset.manifest, examples, work: Work::None })
+    let work = match config.existing {
+        Existing::RetryRejected => Work::NoRejects,
+        Existing::Keep | Existing::Overwrite => Work::None,
+    };
+    Ok(Summary { out: config.out.clone(), manifest: dataset.manifest, examples, work })
 }
 
 /// The first reject of each kind.

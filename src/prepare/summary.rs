@@ -26,6 +26,8 @@ pub struct Summary {
 pub enum Work {
     /// Nothing: the dataset was finished.
     None,
+    /// Nothing: the dataset was finished, and none of its samples had been rejected.
+    NoRejects,
     /// It looked at so many images in so many seconds, after others in an earlier run.
     Done {
         /// Images, rejected ones included.
@@ -45,6 +47,10 @@ impl fmt::Display for Summary {
                 f,
                 "{out} is finished: {} with the names and sizes of its manifest; nothing written",
                 counted(totals.shards, "shard")
+            )?,
+            Work::NoRejects => writeln!(
+                f,
+                "{out} is finished and nothing was rejected: there is nothing to try again; nothing written"
             )?,
             Work::Done { images, earlier, seconds } => {
                 let rate = images as f64 / seconds.max(1e-9);

@@ -2,7 +2,9 @@
 //! Knows no image codec and no tensor.
 
 mod columns;
+mod duplicates;
 pub mod manifest;
+mod open_files;
 mod page;
 pub mod reader;
 pub mod schema;
@@ -12,6 +14,7 @@ pub mod verify;
 pub mod writer;
 
 pub use manifest::{Dataset, Manifest, ShardEntry};
+pub use open_files::OpenFiles;
 pub use reader::{ShardReader, StoredRow, Texts};
 pub use schema::Pixels;
 pub use writer::ShardWriter;

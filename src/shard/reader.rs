@@ -1,6 +1,5 @@
 //! One shard file → pictures by the page index, text columns, or whole samples by the Arrow reader.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,14 +12,15 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::columns;
+use super::open_files::OpenFiles;
 use super::page::PageMap;
 use super::schema::{Pixels, raw_side};
 use crate::sample::{Caption, Sample};
 
-/// An open shard. Reading takes `&self` and no lock: threads may share it.
+/// A shard whose footer and page index are in memory. Reading takes `&self`: threads may share it.
 pub struct ShardReader {
     path: PathBuf,
-    file: File,
+    files: Arc<OpenFiles>,
     metadata: ArrowReaderMetadata,
     pixels: Pixels,
     pages: PageMap,
@@ -61,10 +61,18 @@ impl ShardReader {
     /// # Errors
     /// If the file is missing, cut, not Parquet, or has neither picture column.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_among(path, Arc::new(OpenFiles::new(1)))
+    }
+
+    /// As [`ShardReader::open`]; the file is one of `files`, which may close it between two reads.
+    ///
+    /// # Errors
+    /// As [`ShardReader::open`].
+    pub fn open_among(path: &Path, files: Arc<OpenFiles>) -> Result<Self> {
         let reading = || format!("cannot read the shard {}", path.display());
-        let file = File::open(path).with_context(reading)?;
+        let file = files.get(path).with_context(reading)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = ArrowReaderMetadata::load(&file, options).with_context(reading)?;
+        let metadata = ArrowReaderMetadata::load(&*file, options).with_context(reading)?;
         let schema = metadata.schema();
         let pixels = match raw_side(schema) {
             Some(side) => Pixels::Raw { side },
@@ -72,7 +80,7 @@ impl ShardReader {
             None => bail!("{} has neither a column `image` nor `pixels` with a shape", path.display()),
         };
         let pages = PageMap::new(metadata.metadata(), pixels).with_context(reading)?;
-        Ok(Self { path: path.to_owned(), file, metadata, pixels, pages })
+        Ok(Self { path: path.to_owned(), files, metadata, pixels, pages })
     }
 
     /// Where the shard is.
@@ -103,9 +111,9 @@ impl ShardReader {
     /// # Panics
     /// If there is no such row.
     pub fn picture(&self, row: usize, buffer: &mut Vec<u8>) -> Result<()> {
-        self.pages
-            .read(&self.file, row, buffer)
-            .with_context(|| format!("row {row} of {}", self.path.display()))
+        let place = || format!("row {row} of {}", self.path.display());
+        let file = self.files.get(&self.path).with_context(place)?;
+        self.pages.read(&file, row, buffer).with_context(place)
     }
 
     /// Keys, captions and source hashes of all rows, without touching a picture.
@@ -153,7 +161,8 @@ impl ShardReader {
         &self,
         only: Option<&[&str]>,
     ) -> Result<impl Iterator<Item = Result<arrow::array::RecordBatch>> + use<>> {
-        let file = self.file.try_clone()?;
+        let file = self.files.get(&self.path).and_then(|file| file.try_clone());
+        let file = file.with_context(|| format!("cannot read {}", self.path.display()))?;
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         if let Some(names) = only {
             let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());

@@ -1,11 +1,12 @@
 //! What a dataset holds, in numbers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::columns;
+use super::duplicates::Sources;
 use super::manifest::Dataset;
 use super::reader::ShardReader;
 use crate::sample::CaptionKind;
@@ -80,12 +81,25 @@ pub struct Summary {
 }
 
 /// Images that share their source's SHA-256.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Duplicates {
     /// Images beyond the first of their source in their split, over all splits.
     pub within_splits: u64,
+    /// The first two such images.
+    pub within_example: Option<[Place; 2]>,
     /// Sources that stand in more than one split: what is trained on must not be tested on.
     pub across_splits: u64,
+    /// The first two images of such a source.
+    pub across_example: Option<[Place; 2]>,
+}
+
+/// An image of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Its split.
+    pub split: String,
+    /// Its key.
+    pub key: String,
 }
 
 /// Reads the text columns of every shard of view 0, no picture. `read` is called with the rows of each.
@@ -93,9 +107,11 @@ pub struct Duplicates {
 /// # Errors
 /// If a shard cannot be read.
 pub fn stats(dataset: &Dataset, mut read: impl FnMut(u64)) -> Result<Stats> {
-    let mut tally = Tally::default();
+    let (mut tally, mut sources) = (Tally::default(), Sources::default());
     for entry in dataset.shards.iter().filter(|entry| entry.view == 0) {
-        tally.count(&entry.split, &ShardReader::open(&dataset.root.join(&entry.path))?)?;
+        let reader = ShardReader::open(&dataset.root.join(&entry.path))?;
+        sources.begin(entry);
+        tally.count(&entry.split, &reader, &mut sources)?;
         read(entry.rows);
     }
     let mut splits: BTreeMap<String, SplitStats> = BTreeMap::new();
@@ -133,7 +149,7 @@ pub fn stats(dataset: &Dataset, mut read: impl FnMut(u64)) -> Result<Stats> {
         max_tokens: manifest.tokenizer.max_tokens,
         source_width: tally.source_width.summary(),
         source_height: tally.source_height.summary(),
-        duplicates: tally.duplicates(),
+        duplicates: sources.duplicates(dataset)?,
         stored: tally.stored,
         rejects: manifest.rejects.clone(),
     })
@@ -148,12 +164,10 @@ struct Tally {
     source_width: Histogram,
     source_height: Histogram,
     stored: BTreeMap<String, u64>,
-    /// Images of each source, by split.
-    sources: HashMap<[u8; 32], BTreeMap<String, u64>>,
 }
 
 impl Tally {
-    fn count(&mut self, split: &str, reader: &ShardReader) -> Result<()> {
+    fn count(&mut self, split: &str, reader: &ShardReader, sources: &mut Sources) -> Result<()> {
         let names = ["captions", "source_sha256", "source_width", "source_height", "width", "height"];
         for batch in reader.batches(Some(&names))? {
             let batch = batch?;
@@ -175,18 +189,9 @@ impl Tally {
             for (width, height) in widths.values().iter().zip(heights.values()) {
                 *self.stored.entry(format!("{width}x{height}")).or_default() += 1;
             }
-            for source in columns::hashes(&batch)? {
-                *self.sources.entry(source).or_default().entry(split.to_owned()).or_default() += 1;
-            }
+            sources.add(columns::hashes(&batch)?);
         }
         Ok(())
-    }
-
-    fn duplicates(&self) -> Duplicates {
-        Duplicates {
-            within_splits: self.sources.values().flat_map(BTreeMap::values).map(|images| images - 1).sum(),
-            across_splits: self.sources.values().filter(|splits| splits.len() > 1).count() as u64,
-        }
     }
 }
 

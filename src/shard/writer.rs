@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Error, Result};
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch,
     StringArray, StructArray, UInt32Array,
@@ -13,6 +13,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
@@ -30,6 +31,7 @@ pub struct ShardWriter {
     writer: ArrowWriter<std::fs::File>,
     pending: Pending,
     schema: SchemaRef,
+    waiting: Vec<Sample>,
     group_bytes: usize,
 }
 
@@ -41,47 +43,56 @@ impl ShardWriter {
     pub fn create(path: &Path, pixels: Pixels) -> Result<Self> {
         let pending = Pending::create(path)?;
         let schema = arrow_schema(pixels);
-        let writer = ArrowWriter::try_new(pending.handle()?, schema.clone(), Some(properties()))?;
-        Ok(Self { writer, pending, schema, group_bytes: 0 })
+        let writer = ArrowWriter::try_new(pending.handle()?, schema.clone(), Some(properties()))
+            .map_err(|error| failed(&pending, error))?;
+        Ok(Self { writer, pending, schema, waiting: Vec::new(), group_bytes: 0 })
     }
 
-    /// Appends rows.
+    /// Appends rows. How many come at a time never shows in the file: pages end where a batch that
+    /// Arrow's writer is given ends, so rows wait until a whole page of text is there.
     ///
     /// # Errors
     /// If the disk is full or fails.
     pub fn write(&mut self, samples: &[Sample]) -> Result<()> {
-        let mut rest = samples;
-        while !rest.is_empty() {
-            let fitting = self.fitting(rest);
-            let (now, later) = rest.split_at(fitting);
-            self.writer.write(&record_batch(&self.schema, now)?).context("cannot write the shard")?;
-            rest = later;
-            if self.group_bytes >= ROW_GROUP_BYTES {
-                self.writer.flush().context("cannot write the shard")?;
+        for sample in samples {
+            self.group_bytes += sample.stored.bytes().len();
+            self.waiting.push(sample.clone());
+            let group_is_full = self.group_bytes >= ROW_GROUP_BYTES;
+            if group_is_full || self.waiting.len() == TEXT_PAGE_ROWS {
+                self.write_waiting()?;
+            }
+            if group_is_full {
+                self.writer.flush().map_err(|error| failed(&self.pending, error))?;
                 self.group_bytes = 0;
             }
         }
         Ok(())
     }
 
-    /// How many of `samples` still belong to the open row group; at least one. Counts their bytes.
-    fn fitting(&mut self, samples: &[Sample]) -> usize {
-        let mut count = 0;
-        while count < samples.len() && (count == 0 || self.group_bytes < ROW_GROUP_BYTES) {
-            self.group_bytes += samples[count].stored.bytes().len();
-            count += 1;
-        }
-        count
+    fn write_waiting(&mut self) -> Result<()> {
+        let batch = record_batch(&self.schema, &self.waiting)?;
+        self.waiting.clear();
+        self.writer.write(&batch).map_err(|error| failed(&self.pending, error))
     }
 
     /// Ends the file and gives it its name.
     ///
     /// # Errors
     /// If the disk is full or fails; the name is then untouched.
-    pub fn finish(self) -> Result<()> {
-        self.writer.close().context("cannot finish the shard")?;
+    pub fn finish(mut self) -> Result<()> {
+        self.write_waiting()?;
+        self.writer.close().map_err(|error| failed(&self.pending, error))?;
         self.pending.commit()
     }
+}
+
+/// Names the file; what the disk said is said once.
+fn failed(pending: &Pending, error: ParquetError) -> Error {
+    let cause = match error {
+        ParquetError::External(cause) => Error::from_boxed(cause),
+        other => other.into(),
+    };
+    cause.context(pending.failed())
 }
 
 fn properties() -> WriterProperties {

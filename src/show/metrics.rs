@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::report::{Evaluation, MetricLine, Metrics, Recalls};
+use super::report::{Evaluation, Metrics, Recalls};
+use crate::train::metrics::StepLine;
 
 /// Reads a run's metrics. A line with the key `evaluation` (its split) is an evaluation, any other a
 /// training step; a number that is missing or `null` is NaN. Where a resumed run wrote a step again,
@@ -46,22 +47,17 @@ impl Metrics {
             while self.curves.last().is_some_and(|last| last.step >= step) {
                 self.curves.pop();
             }
-            self.curves.push(metric_line(step, line));
+            self.curves.push(step_line(step, line));
         }
         Ok(())
     }
 }
 
-fn metric_line(step: u64, line: &Value) -> MetricLine {
-    let stage = match line.get("stage") {
-        Some(Value::String(name)) => name.clone(),
-        Some(Value::Number(number)) => format!("stage {number}"),
-        _ => String::new(),
-    };
-    MetricLine {
+fn step_line(step: u64, line: &Value) -> StepLine {
+    StepLine {
         step,
-        epoch: number(line, "epoch"),
-        stage,
+        epoch: line.get("epoch").and_then(Value::as_u64).unwrap_or_default(),
+        stage: line.get("stage").and_then(Value::as_str).unwrap_or_default().to_owned(),
         loss: number(line, "loss"),
         lr_image: number(line, "lr_image"),
         lr_text: number(line, "lr_text"),

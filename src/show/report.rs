@@ -7,6 +7,7 @@ pub use super::metrics::read_metrics;
 use super::page::{counted, escape, frame, grouped, picture};
 use super::plot::{Curve, Plot, Size, Stroke, smoothed};
 use super::results::{self, Hit};
+use crate::train::metrics::StepLine;
 
 /// All that a report shows; parts that are empty are left out, a report without curves says so.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +17,7 @@ pub struct Report {
     /// Names and values above the curves: device, time, parameters …
     pub facts: Vec<(String, String)>,
     /// Training steps in order.
-    pub curves: Vec<MetricLine>,
+    pub curves: Vec<StepLine>,
     /// Evaluations in order.
     pub evaluations: Vec<Evaluation>,
     /// Sample searches.
@@ -29,36 +30,9 @@ pub struct Report {
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Training steps, ascending.
-    pub curves: Vec<MetricLine>,
+    pub curves: Vec<StepLine>,
     /// Evaluations in the order of the file.
     pub evaluations: Vec<Evaluation>,
-}
-
-/// One logged training step; a number that was not logged is NaN.
-#[derive(Clone, Debug)]
-pub struct MetricLine {
-    /// Steps since the start of the run, from 0.
-    pub step: u64,
-    /// Epochs since the start of the run, from 0.
-    pub epoch: f64,
-    /// Name of the stage.
-    pub stage: String,
-    /// Contrastive loss, nats.
-    pub loss: f64,
-    /// Learning rate of the image tower.
-    pub lr_image: f64,
-    /// Learning rate of the text tower.
-    pub lr_text: f64,
-    /// Learning rate of the projections and the scale.
-    pub lr_projection: f64,
-    /// Norm of all gradients before clipping.
-    pub grad_norm: f64,
-    /// Factor on the cosines (not its logarithm).
-    pub scale: f64,
-    /// Pairs a second.
-    pub pairs_per_second: f64,
-    /// Seconds the step waited for data.
-    pub wait_seconds: f64,
 }
 
 /// Retrieval in one direction: shares from 0 to 1.
@@ -124,12 +98,11 @@ pub fn html(report: &Report) -> String {
     frame(&report.title, &body)
 }
 
-fn lead(lines: &[MetricLine]) -> String {
+fn lead(lines: &[StepLine]) -> String {
     let Some(last) = lines.last() else { return String::new() };
-    let epochs = if last.epoch.is_finite() { last.epoch as usize + 1 } else { 0 };
-    let steps = counted(last.step as usize + 1, "step");
-    let epochs = if epochs > 0 { format!(" in {}", counted(epochs, "epoch")) } else { String::new() };
-    format!("<p class=\"lead\">{steps}{epochs}</p>\n")
+    let (steps, epochs) =
+        (counted(last.step as usize + 1, "step"), counted(last.epoch as usize + 1, "epoch"));
+    format!("<p class=\"lead\">{steps} in {epochs}</p>\n")
 }
 
 fn facts(facts: &[(String, String)]) -> String {
@@ -142,12 +115,12 @@ fn facts(facts: &[(String, String)]) -> String {
     format!("<dl class=\"facts\">\n{}</dl>\n", facts.iter().map(entry).collect::<String>())
 }
 
-fn curves(lines: &[MetricLine], evaluations: &[Evaluation]) -> String {
+fn curves(lines: &[StepLine], evaluations: &[Evaluation]) -> String {
     if lines.is_empty() {
         return "<p class=\"empty\">No training step has been logged yet.</p>\n".to_owned();
     }
     let stages = stages(lines);
-    let points = |value: fn(&MetricLine) -> f64| -> Vec<(f64, f64)> {
+    let points = |value: fn(&StepLine) -> f64| -> Vec<(f64, f64)> {
         lines.iter().map(|line| (line.step as f64, value(line))).collect()
     };
     let plot = |title, unit, curves, size| Plot { title, unit, curves, stages: &stages, size }.figure();
@@ -203,7 +176,7 @@ fn recall_plot(evaluations: &[Evaluation]) -> String {
 }
 
 /// First step and name of each stage.
-fn stages(lines: &[MetricLine]) -> Vec<(f64, String)> {
+fn stages(lines: &[StepLine]) -> Vec<(f64, String)> {
     let changes = lines.chunk_by(|a, b| a.stage == b.stage);
     changes.map(|stage| (stage[0].step as f64, stage[0].stage.clone())).collect()
 }
@@ -305,12 +278,12 @@ mod tests {
     use super::super::page::assert_self_contained;
     use super::*;
 
-    fn line(step: u64, stage: &str, loss: f64) -> MetricLine {
-        let (epoch, scale) = (0.0, 14.3);
+    fn line(step: u64, stage: &str, loss: f64) -> StepLine {
+        let (epoch, scale) = (0, 14.3);
         let (lr_image, lr_text, lr_projection) = (1e-5, 2e-5, 1e-3);
         let (grad_norm, pairs_per_second, wait_seconds) = (1.0, 100.0, 0.01);
         let stage = stage.to_owned();
-        MetricLine {
+        StepLine {
             step,
             epoch,
             stage,

@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 
 use super::page::grouped;
 use super::pictures::{self, Shown};
-use super::report::{self, Evaluation, MetricLine, Query, Report, Search};
+use super::report::{self, Evaluation, Query, Report, Search};
 use super::results::Hit;
 use crate::shard::Dataset;
 use crate::train::embed::Split;
+use crate::train::metrics::StepLine;
 use crate::train::recall::{Direction, Recalls, cosine};
 use crate::train::trained::Trained;
 
@@ -66,7 +67,7 @@ fn evaluation(step: u64, split: &str, recalls: &Recalls) -> Evaluation {
     }
 }
 
-fn facts(trained: &Trained, curves: &[MetricLine]) -> Vec<(String, String)> {
+fn facts(trained: &Trained, curves: &[StepLine]) -> Vec<(String, String)> {
     let fact = |name: &str, value: String| (name.to_owned(), value);
     let mut facts = vec![
         fact("Parameters", grouped(trained.parameters())),

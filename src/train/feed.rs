@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::config::{Config, Text};
-use crate::load::batch::{BadSamples, Shape};
+use crate::load::batch::Shape;
 use crate::load::{Batcher, CaptionWeights, Order, OrderSpec, Pairs, Shuffle, read_keys};
 use crate::prepare::tokenize::WordPieces;
 use crate::shard::Dataset;
@@ -40,7 +40,7 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
     };
     let order = Order::new(spec, pairs.rows()).context("data.batch")?;
     let shape = Shape { crop: Some(data.crop), max_tokens: max_tokens(datasets, config)? };
-    Batcher::new(Arc::new(pairs), order, shape, BadSamples::Stop).context("data.crop, data.max_tokens")
+    Batcher::new(Arc::new(pairs), order, shape).context("data.crop, data.max_tokens")
 }
 
 fn max_tokens(datasets: &[Dataset], config: &Config) -> Result<usize> {

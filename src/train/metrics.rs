@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::recall::Recalls;
 use crate::files::write_whole;
 
-/// A training line. Loss, rates and scale are the step's own, before its update.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A training line. Loss, rates and scale are the step's own, before its update. A number that is not finite is `null`
+/// in the file, and NaN where it is read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepLine {
     /// From 0 over the whole run.
     pub step: u64,

@@ -61,12 +61,13 @@ fn fill(vs: &nn::VarStore) {
     }
 }
 
-/// Norm, sum and four entries, as the golden files keep a large tensor.
+/// Largest magnitude, root mean square, mean and eight entries, as the golden files keep a large tensor.
 fn summary(tensor: &Tensor) -> Tensor {
     let flat = tensor.detach().to_kind(Kind::Double).flatten(0, -1);
     let last = flat.size()[0] - 1;
-    let entries = (0..4).map(|i| flat.get(i * last / 3));
-    Tensor::stack(&[flat.norm(), flat.sum(Kind::Double)].into_iter().chain(entries).collect::<Vec<_>>(), 0)
+    let whole = [flat.abs().max(), flat.square().mean(Kind::Double).sqrt(), flat.mean(Kind::Double)];
+    let entries = (0..8).map(|i| flat.get(i * last / 7));
+    Tensor::stack(&whole.into_iter().chain(entries).collect::<Vec<_>>(), 0)
 }
 
 fn golden(name: &str) -> Golden {
@@ -115,40 +116,56 @@ fn tokens(batch: i64, length: i64) -> (Tensor, Tensor) {
     (ids * mask.to_kind(Kind::Int64), mask.to_kind(Kind::Int64))
 }
 
-fn images(side: i64) -> Tensor {
-    noise("images", &[2, 3, side, side]) * 2.0
+fn images(name: &str, side: i64) -> Tensor {
+    noise(name, &[2, 3, side, side]) * 2.0
 }
 
-fn check_resnet50(name: &str, side: i64, mode: Mode) {
-    let (vs, golden) = (store(Kind::Double), golden(name));
+/// Features to `outputs`; gradients and statistics to `gradients`.
+fn check_resnet50(name: &str, images: &Tensor, mode: Mode, outputs: f64, gradients: f64) {
+    let kind = images.kind();
+    let (vs, golden) = (store(kind), golden(name));
     let resnet = Resnet::new(&(vs.root() / "image"), &ResnetConfig::resnet50());
     fill(&vs);
-    let features = resnet.forward(&images(side), mode);
-    near("features", &features, &golden["features"], 1e-10);
-    (&features * noise("cotangent", &features.size())).sum(Kind::Double).backward();
-    check_variables(&vs, &golden, 1e-9);
+    let features = resnet.forward(images, mode);
+    near("features", &features, &golden["features"], outputs);
+    (&features * noise("cotangent", &features.size()).to_kind(kind)).sum(kind).backward();
+    check_variables(&vs, &golden, gradients);
+}
+
+/// The same images, each pixel's channels side by side in memory.
+fn pixel_by_pixel(images: &Tensor) -> Tensor {
+    images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
 #[test]
 fn resnet50_in_evaluation_equals_torchvisions() {
-    check_resnet50("resnet50-eval-224", 224, Mode::Eval);
+    check_resnet50("resnet50-eval-224", &images("images", 224), Mode::Eval, 1e-10, 1e-9);
+    check_resnet50("resnet50-eval-32", &images("images 33", 32), Mode::Eval, 1e-10, 1e-9);
 }
 
 #[test]
 fn resnet50_in_training_equals_torchvisions() {
-    check_resnet50("resnet50-train-97", 97, Mode::Train);
+    check_resnet50("resnet50-train-97", &images("images", 97), Mode::Train, 1e-10, 1e-9);
+}
+
+/// With running statistics and images that keep every activation clear of a ReLU's kink. Where one crosses it, or batch
+/// statistics of a few pixels amplify rounding, PyTorch in single precision parts from itself in double by far more.
+#[test]
+fn resnet50_in_single_precision_and_either_layout_equals_torchvisions() {
+    let images = images("images 33", 32).to_kind(Kind::Float);
+    check_resnet50("resnet50-eval-32", &images, Mode::Eval, 1e-5, 1e-5);
+    check_resnet50("resnet50-eval-32", &pixel_by_pixel(&images), Mode::Eval, 1e-5, 1e-5);
 }
 
 #[test]
-fn resnet50_in_single_precision_and_either_layout_is_near_torchvisions() {
+fn resnet50s_features_of_whole_images_in_single_precision_equal_torchvisions() {
     let (vs, golden) = (store(Kind::Float), golden("resnet50-eval-224"));
     let resnet = Resnet::new(&(vs.root() / "image"), &ResnetConfig::resnet50());
     fill(&vs);
     let _guard = tch::no_grad_guard();
-    let first = images(224).to_kind(Kind::Float);
-    let last = first.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
-    near("channels first", &resnet.forward(&first, Mode::Eval), &golden["features"], 1e-5);
-    near("channels last", &resnet.forward(&last, Mode::Eval), &golden["features"], 1e-5);
+    let images = images("images", 224).to_kind(Kind::Float);
+    near("channels first", &resnet.forward(&images, Mode::Eval), &golden["features"], 1e-5);
+    near("channels last", &resnet.forward(&pixel_by_pixel(&images), Mode::Eval), &golden["features"], 1e-5);
 }
 
 fn bert_config(hidden: i64, layers: i64, heads: i64) -> BertConfig {
@@ -164,31 +181,34 @@ fn bert_config(hidden: i64, layers: i64, heads: i64) -> BertConfig {
     config.with_dropout(0.0)
 }
 
-/// Outputs to `tolerance`, gradients to ten times that: in single precision PyTorch parts from itself in double by 3e-5.
-fn check_bert(name: &str, config: &BertConfig, kind: Kind, tolerance: f64) {
+fn check_bert(name: &str, config: &BertConfig, kind: Kind, outputs: f64, gradients: f64) {
     let (vs, golden) = (store(kind), golden(name));
     let bert = Bert::new(&(vs.root() / "text"), config);
     fill(&vs);
     let (ids, mask) = tokens(3, 17);
     let states = bert.forward(&ids, &mask, Mode::Train);
     let mean = pool(&states, &mask, Pooling::Mean);
-    near("mean", &mean, &golden["mean"], tolerance);
-    near("cls", &pool(&states, &mask, Pooling::Cls), &golden["cls"], tolerance);
-    near("states", &summary(&(&states * mask.unsqueeze(-1))), &golden["states"], tolerance);
+    near("mean", &mean, &golden["mean"], outputs);
+    near("cls", &pool(&states, &mask, Pooling::Cls), &golden["cls"], outputs);
+    near("states", &summary(&(&states * mask.unsqueeze(-1))), &golden["states"], outputs);
     (&mean * noise("cotangent", &mean.size()).to_kind(kind)).sum(kind).backward();
-    check_variables(&vs, &golden, 10.0 * tolerance);
+    check_variables(&vs, &golden, gradients);
 }
 
 #[test]
 fn bert_equals_hugging_faces() {
-    check_bert("bert-2x128", &bert_config(128, 2, 4), Kind::Double, 1e-10);
-    check_bert("bert-12x96", &bert_config(96, 12, 12), Kind::Double, 1e-10);
+    check_bert("bert-2x128", &bert_config(128, 2, 4), Kind::Double, 1e-10, 1e-9);
+    check_bert("bert-6x64", &bert_config(64, 6, 2), Kind::Double, 1e-10, 1e-9);
+    check_bert("bert-12x96", &bert_config(96, 12, 12), Kind::Double, 1e-10, 1e-9);
 }
 
+/// Twelve layers of weights drawn at random make all tokens alike, and what is left of the last queries' and keys'
+/// gradients is rounding in part: there PyTorch in single precision parts from itself in double by 6e-5.
 #[test]
-fn bert_in_single_precision_is_near_hugging_faces() {
-    check_bert("bert-2x128", &bert_config(128, 2, 4), Kind::Float, 1e-5);
-    check_bert("bert-12x96", &bert_config(96, 12, 12), Kind::Float, 1e-5);
+fn bert_in_single_precision_equals_hugging_faces() {
+    check_bert("bert-2x128", &bert_config(128, 2, 4), Kind::Float, 1e-5, 1e-5);
+    check_bert("bert-6x64", &bert_config(64, 6, 2), Kind::Float, 1e-5, 1e-5);
+    check_bert("bert-12x96", &bert_config(96, 12, 12), Kind::Float, 1e-5, 2e-4);
 }
 
 fn check_clip(name: &str, smoothing: f64) {

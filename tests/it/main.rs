@@ -2,11 +2,17 @@
 
 mod augment;
 mod decode;
+mod export;
+mod faults;
 #[cfg(feature = "train")]
 mod golden;
+mod json_schema;
+mod kill;
 mod load;
 mod prepare;
+mod rejects;
 mod resume;
+mod retokenize;
 mod schemas;
 mod shard;
 mod shards;

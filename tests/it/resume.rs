@@ -95,15 +95,7 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
     let world = World::with_photos(60);
     world.write("photos/p7.jpg", "no image");
     // Many names of few photographs: enough work to be killed in.
-    let captions = (0..600).map(|at| {
-        let _ = fs::hard_link(
-            world.path(&format!("photos/p{}.jpg", at % 60)),
-            world.path(&format!("photos/q{at}.jpg")),
-        );
-        format!("q{at}.jpg#0\tphoto number {at}\n")
-    });
-    world.write("many.token", captions.collect::<String>());
-    let run = "flickr30k --images photos --captions many.token --views 2 --shard-rows 10";
+    let run = format!("{} --views 2 --shard-rows 10 --max-rejects 5%", world.many(600, 60));
     world.prepare(&format!("{run} --out whole"));
 
     let mut child =

@@ -86,3 +86,20 @@ fn a_cut_shard_is_an_error_that_names_it() {
     let error = format!("{:#}", reader.picture(0, &mut Vec::new()).unwrap_err());
     assert!(error.contains("the file is shorter than its index says"), "{error}");
 }
+
+/// `prepare` hands rows over in blocks that depend on the number of jobs and on rejects.
+#[test]
+fn how_many_rows_are_handed_over_at_a_time_never_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: Vec<Sample> = (0..700).map(|at| sample(at, 0, Stored::Jpeg(vec![at as u8; at * 9]))).collect();
+    let written = |block: usize| {
+        let path = folder.path().join(format!("{block}.parquet"));
+        let mut writer = ShardWriter::create(&path, Pixels::Image).unwrap();
+        rows.chunks(block).for_each(|block| writer.write(block).unwrap());
+        writer.finish().unwrap();
+        std::fs::read(path).unwrap()
+    };
+    let whole = written(700);
+    let other = [1, 15, 16, 48, 63, 64, 100].into_iter().find(|&block| written(block) != whole);
+    assert_eq!(other, None, "rows at a time that give other bytes");
+}

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use pairmill::load::{BadSamples, Batcher, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, start};
+use pairmill::load::{Batcher, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, start};
 use pairmill::shard::Dataset;
 use proptest::prelude::*;
 
 use crate::load::{Recipe, SMALL, damage_a_picture};
+use crate::world::World;
 
-fn shards(arguments: &str, folders: &[&Path]) -> (Option<i32>, String, String) {
+pub fn shards(arguments: &str, folders: &[&Path]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shards"));
     let Output { status, stdout, stderr } =
         command.args(arguments.split_whitespace()).args(folders).arg("--quiet").output().unwrap();
@@ -128,7 +129,41 @@ fn stats_in_json_have_the_same_numbers() {
     assert_eq!((&stats["images"], &stats["pairs"], &stats["rows"]), (&29.into(), &71.into(), &58.into()));
     assert_eq!(stats["splits"]["train"]["views"], 2);
     assert_eq!(stats["words"]["max"], 5);
-    assert_eq!(stats["duplicates"]["within_splits"], 0);
+    let none = serde_json::json!(
+        {"within_splits": 0, "within_example": null, "across_splits": 0, "across_example": null}
+    );
+    assert_eq!(stats["duplicates"], none);
+}
+
+/// Photographs 0, 2 and 5 are one and the same, in train, train and val; so are 3 and 6, both in val.
+#[test]
+fn stats_count_exact_duplicates_and_leakage_with_an_example_of_each() {
+    let world = World::with_photos(8);
+    for (copy, of) in [(2, 0), (5, 0), (6, 3)] {
+        let bytes = fs::read(world.path(&format!("photos/p{of}.jpg"))).unwrap();
+        world.write(&format!("photos/p{copy}.jpg"), bytes);
+    }
+    let images = [(0, "train"), (1, "train"), (2, "train"), (3, "val"), (4, "val"), (5, "val"), (6, "val")];
+    let images = images.map(|(at, split)| {
+        format!(
+            r#"{{"filename": "p{at}.jpg", "cocoid": {at}, "split": "{split}", "sentences": [{{"raw": "x"}}]}}"#
+        )
+    });
+    world.write("k.json", format!(r#"{{"images": [{}]}}"#, images.join(",")));
+    world.prepare("coco --images photos --karpathy k.json --views 2 --shard-rows 2 --out out");
+    let (_, stdout, _) = shards("stats --json", &[&world.path("out")]);
+    let stats: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let place = |split: &str, at: u32| serde_json::json!({"split": split, "key": format!("{at:012}")});
+    let expected = serde_json::json!({
+        "within_splits": 2, "within_example": [place("train", 0), place("train", 2)],
+        "across_splits": 1, "across_example": [place("train", 0), place("val", 5)],
+    });
+    assert_eq!(stats["duplicates"], expected);
+    let (_, stdout, _) = shards("stats", &[&world.path("out")]);
+    let line = "duplicates    2 images repeat another's source in their split, \
+                e.g. train/000000000000 and train/000000000002; \
+                1 sources stand in several splits, e.g. train/000000000000 and val/000000000005\n";
+    assert!(stdout.ends_with(line), "{stdout}");
 }
 
 /// The lines of `shards order` without the header, cut at tabs.
@@ -159,7 +194,7 @@ fn an_order_is_what_the_loader_delivers() {
     };
     assert_eq!(spec.excluded, [9, 26], "a key may stand in two datasets");
     let order = Order::new(spec, pairs.rows()).unwrap();
-    let batcher = Batcher::new(pairs, order, Shape { crop: None, max_tokens: 64 }, BadSamples::Stop).unwrap();
+    let batcher = Batcher::new(pairs, order, Shape { crop: None, max_tokens: 64 }).unwrap();
     let cursor = Cursor { epoch: 3, step: 0 };
     let mut delivered = Vec::new();
     for batch in start(batcher, cursor, 4, 2, 2).map(Result::unwrap) {

@@ -47,6 +47,18 @@ impl World {
         image::RgbImage::from_fn(30 + at % 7, 24 + at % 5, colour).save(self.path(name)).unwrap();
     }
 
+    /// `many.token`: so many names for the first `photos` photographs, and the words that make a
+    /// dataset of them.
+    pub fn many(&self, names: usize, photos: usize) -> &'static str {
+        let line = |at: usize| {
+            let (photo, name) = (format!("photos/p{}.jpg", at % photos), format!("photos/q{at}.jpg"));
+            fs::hard_link(self.path(&photo), self.path(&name)).unwrap();
+            format!("q{at}.jpg#0\tphoto number {at}\n")
+        };
+        self.write("many.token", (0..names).map(line).collect::<String>());
+        "flickr30k --images photos --captions many.token"
+    }
+
     /// The program with `line`'s words, to be started in this folder.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_prepare"));

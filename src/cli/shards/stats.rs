@@ -9,7 +9,7 @@ use super::Format;
 use crate::files::human_bytes;
 use crate::progress::{Progress, Verbosity};
 use crate::shard::Dataset;
-use crate::shard::stats::{Stats, Summary, stats};
+use crate::shard::stats::{Duplicates, Place, Stats, Summary, stats};
 use crate::show::page::grouped;
 
 /// Sizes printed before the rest is only counted.
@@ -60,10 +60,21 @@ fn print(stats: &Stats, out: &mut impl Write) -> Result<()> {
     line("source height", spread(stats.source_height))?;
     line("stored", sizes(stats))?;
     line("rejects", listed(stats.rejects.iter().map(|(kind, count)| (kind, *count))))?;
-    let (within, across) = (stats.duplicates.within_splits, stats.duplicates.across_splits);
-    let within = format!("{} images repeat another's source in their split", grouped(within));
-    line("duplicates", format!("{within}; {} sources stand in several splits", grouped(across)))?;
+    let Duplicates { within_splits, within_example, across_splits, across_example } = &stats.duplicates;
+    let within = grouped(*within_splits);
+    let within = format!("{within} images repeat another's source in their split{}", example(within_example));
+    let across =
+        format!("{} sources stand in several splits{}", grouped(*across_splits), example(across_example));
+    line("duplicates", format!("{within}; {across}"))?;
     Ok(())
+}
+
+/// `, e.g. train/p1 and val/p7`
+fn example(pair: &Option<[Place; 2]>) -> String {
+    let named = |[one, other]: &[Place; 2]| {
+        format!(", e.g. {}/{} and {}/{}", one.split, one.key, other.split, other.key)
+    };
+    pair.as_ref().map(named).unwrap_or_default()
 }
 
 fn spread(summary: Option<Summary>) -> String {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
@@ -21,6 +21,9 @@ use crate::store::Location;
 
 /// One byte more than is decoded, 512 MiB: what is longer is rejected for its length, not read whole.
 const MOST_BYTES: u64 = (512 << 20) + 1;
+
+const NO_SUCH_FILE: [ErrorKind; 4] =
+    [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::InvalidFilename, ErrorKind::InvalidInput];
 
 /// Where a source's images are read from. Shared by all threads.
 pub struct Images {
@@ -244,21 +247,24 @@ fn stays_inside(name: &str) -> bool {
 
 /// The bytes of a file; `None` where there is no file of that name.
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
-    let reading = || format!("--images: cannot read {}", path.display());
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error).with_context(reading),
+    // Looked at before it is opened: opening a pipe waits for somebody to write into it.
+    let bytes = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => read_most(path, metadata.len()),
+        Ok(_) => return Ok(None),
+        Err(error) => Err(error),
     };
-    let metadata = file.metadata().with_context(reading)?;
-    if !metadata.is_file() {
-        return Ok(None);
+    match bytes {
+        Ok(bytes) => Ok(Some(bytes)),
+        // Too long a name, or one with a NUL in it, is no file's either.
+        Err(error) if NO_SUCH_FILE.contains(&error.kind()) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("--images: cannot read {}", path.display())),
     }
-    let mut bytes = Vec::with_capacity(metadata.len().min(MOST_BYTES) as usize + 1);
-    file.take(MOST_BYTES).read_to_end(&mut bytes).with_context(reading)?;
-    Ok(Some(bytes))
+}
+
+fn read_most(path: &Path, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length.min(MOST_BYTES) as usize + 1);
+    File::open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -1,0 +1,86 @@
+//! Which names in OUT are ours, and reading and removing them.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
+
+/// The folder in OUT that stands as long as the dataset is being made.
+pub const STATE: &str = ".pairmill";
+
+/// `v<view>-<number>.parquet`
+pub fn is_shard(name: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = name.strip_prefix('v').and_then(|rest| rest.strip_suffix(".parquet")?.split_once('-'));
+    parts.is_some_and(|(view, number)| digits(view) && number.len() >= 5 && digits(number))
+}
+
+/// The name of a file that was never finished.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(".pairmill-") && name.ends_with(".tmp")
+}
+
+/// Folders that may hold shards.
+pub fn splits(out: &Path) -> Result<Vec<PathBuf>> {
+    let names = names_in(out)?.into_iter().filter(|name| !name.starts_with('.'));
+    // A link to a folder is somebody else's.
+    let is_folder = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    Ok(names.map(|name| out.join(name)).filter(is_folder).collect())
+}
+
+/// Names in a folder, sorted; none where there is no folder.
+pub fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let reading = || format!("--out: cannot read {}", folder.display());
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(reading),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.with_context(reading)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Bytes of a file; `None` where there is none.
+pub fn size(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
+}
+
+/// A value from its JSON file; `None` where there is none.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            let value = serde_json::from_slice(&bytes);
+            value.map(Some).with_context(|| format!("--out: {} is damaged; give --overwrite", path.display()))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("--out: cannot read {}", path.display())),
+    }
+}
+
+/// Removes a file, if there is one.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("--out: cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_like_ours_are_shards() {
+        assert!(is_shard("v0-00000.parquet") && is_shard("v12-123456.parquet"));
+        let others = ["v0.parquet", "v0-1.parquet", "va-00000.parquet", "v0-00000.parquet.bak", "x.parquet"];
+        assert!(!others.into_iter().any(is_shard));
+    }
+}

@@ -1,11 +1,18 @@
 //! Pixels → the bytes of a shard.
 
-use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
 
 use crate::sample::{Rgb, Stored};
 
-/// Encoder and version for the manifest: another may write other bytes.
-pub const ENCODER: &str = "jpeg-encoder 0.7.1";
+/// Encoders and versions for the manifest: another may write other bytes.
+pub const ENCODERS: &[&str] = &[
+    #[cfg(feature = "jpeg-turbo")]
+    jpeg_turbo::NAME,
+    #[cfg(not(feature = "jpeg-turbo"))]
+    "jpeg-encoder 0.7.1",
+    "png 0.18.1",
+];
 
 /// How pictures are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +22,8 @@ pub enum Encoding {
         /// 1 (smallest) … 100 (best).
         quality: u8,
     },
+    /// Compressed without loss.
+    Png,
     /// The pixels themselves.
     Raw,
 }
@@ -22,15 +31,25 @@ pub enum Encoding {
 /// The picture's stored bytes. The same pixels give the same bytes on every machine.
 ///
 /// # Panics
-/// If a JPEG's side is over 65,535 pixels.
+/// If a JPEG's side is over 65,500 pixels.
 pub fn encode(image: &Rgb, encoding: Encoding) -> Stored {
     match encoding {
         Encoding::Jpeg { quality } => Stored::Jpeg(jpeg(image, quality)),
+        Encoding::Png => Stored::Png(png(image)),
         Encoding::Raw => Stored::Raw(image.pixels().to_vec()),
     }
 }
 
+#[cfg(feature = "jpeg-turbo")]
 fn jpeg(image: &Rgb, quality: u8) -> Vec<u8> {
+    jpeg_turbo::encode(image.pixels(), image.width(), image.height(), quality)
+        .expect("a size that a JPEG can have, and memory for it")
+}
+
+#[cfg(not(feature = "jpeg-turbo"))]
+fn jpeg(image: &Rgb, quality: u8) -> Vec<u8> {
+    use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+
     let side = |pixels: u32| u16::try_from(pixels).expect("a side that a JPEG can have");
     let mut bytes = Vec::with_capacity(image.pixels().len() / 8);
     let mut encoder = Encoder::new(&mut bytes, quality);
@@ -39,6 +58,14 @@ fn jpeg(image: &Rgb, quality: u8) -> Vec<u8> {
     encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
     encoder
         .encode(image.pixels(), side(image.width()), side(image.height()), ColorType::Rgb)
+        .expect("writing to memory does not fail");
+    bytes
+}
+
+fn png(image: &Rgb) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(image.pixels().len());
+    PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
+        .write_image(image.pixels(), image.width(), image.height(), ExtendedColorType::Rgb8)
         .expect("writing to memory does not fail");
     bytes
 }
@@ -81,6 +108,13 @@ mod tests {
     fn a_lower_quality_takes_fewer_bytes() {
         let size = |quality| encode(&picture(), Encoding::Jpeg { quality }).bytes().len();
         assert!(size(50) < size(90));
+    }
+
+    #[test]
+    fn a_png_loses_nothing() {
+        let picture = picture();
+        let stored = encode(&picture, Encoding::Png);
+        assert!(matches!(stored, Stored::Png(_)) && decode(stored.bytes()).unwrap() == picture);
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub use encode::encode;
 /// Version of the library that is linked.
 pub const VERSION: &str = env!("LIBJPEG_TURBO_VERSION");
 
+/// Name and version of the library that is linked.
+pub const NAME: &str = concat!("libjpeg-turbo ", env!("LIBJPEG_TURBO_VERSION"));
+
 /// What the library says is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -5,6 +5,7 @@ mod decode;
 #[cfg(feature = "train")]
 mod golden;
 mod load;
+mod pixels;
 mod prepare;
 mod resume;
 mod schemas;

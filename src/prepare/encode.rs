@@ -6,13 +6,24 @@ use image::{ExtendedColorType, ImageEncoder};
 use crate::sample::{Rgb, Stored};
 
 /// Encoders and versions for the manifest: another may write other bytes.
-pub const ENCODERS: &[&str] = &[
-    #[cfg(feature = "jpeg-turbo")]
-    jpeg_turbo::NAME,
-    #[cfg(not(feature = "jpeg-turbo"))]
-    "jpeg-encoder 0.7.1",
-    "png 0.18.1",
-];
+pub fn encoders() -> [&'static str; 2] {
+    [jpeg_encoder(), "png 0.18.1"]
+}
+
+#[cfg(feature = "jpeg-turbo")]
+fn jpeg_encoder() -> &'static str {
+    jpeg_turbo::NAME
+}
+
+/// This encoder rounds otherwise with AVX2 than without.
+#[cfg(not(feature = "jpeg-turbo"))]
+fn jpeg_encoder() -> &'static str {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if is_x86_feature_detected!("avx2") {
+        return "jpeg-encoder 0.7.1 with AVX2";
+    }
+    "jpeg-encoder 0.7.1"
+}
 
 /// How pictures are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +39,7 @@ pub enum Encoding {
     Raw,
 }
 
-/// The picture's stored bytes. The same pixels give the same bytes on every machine.
+/// The picture's stored bytes. The same pixels give the same bytes wherever [`encoders`] are the same.
 ///
 /// # Panics
 /// If a JPEG's side is over 65,500 pixels.
@@ -108,6 +119,25 @@ mod tests {
     fn a_lower_quality_takes_fewer_bytes() {
         let size = |quality| encode(&picture(), Encoding::Jpeg { quality }).bytes().len();
         assert!(size(50) < size(90));
+    }
+
+    #[cfg(not(feature = "jpeg-turbo"))]
+    #[test]
+    fn the_name_tells_encoders_apart_that_write_other_bytes() {
+        let pixel = |x: u32, y: u32| match (x / 11 + y / 7) % 3 {
+            0 => [(x * 3) as u8, (y * 2) as u8, 90],
+            1 => [230, (x + y) as u8, (x * y) as u8],
+            _ => [20, 40, 200 - (y % 100) as u8],
+        };
+        let pixels = (0..151).flat_map(|y| (0..203).flat_map(move |x| pixel(x, y))).collect();
+        let bytes = encode(&Rgb::new(203, 151, pixels), Encoding::Jpeg { quality: 90 }).into_bytes();
+        let expected = match encoders()[0] {
+            "jpeg-encoder 0.7.1 with AVX2" => {
+                "bb482ea834fcda12b14442c00001487628730f70cb7bc7cf7b0f852fc9723303"
+            }
+            _ => "e3fd31d590e996cfc8d1f3482c5a1754dbaf5731e28ad5fc29a9331b9f7ac47d",
+        };
+        assert_eq!(crate::files::sha256_hex(&bytes), expected);
     }
 
     #[test]

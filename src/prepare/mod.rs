@@ -28,7 +28,7 @@ use crate::shard::manifest::{Manifest, RejectEntry, Totals};
 use crate::shard::{Dataset, Pixels, ShardEntry, schema};
 use crate::store::Location;
 use augment::image::ViewSettings;
-use encode::{ENCODERS, Encoding};
+use encode::{Encoding, encoders};
 use lanes::Lanes;
 use plan::{ShardPlan, plan};
 use recipe::Recipe;
@@ -117,7 +117,7 @@ pub fn run(config: &Config, verbosity: Verbosity) -> Result<Summary> {
 impl Config {
     /// Whatever shapes bytes, and nothing else: no paths, no number of jobs.
     fn recipe(&self, listing: &Listing, tokenizer: &WordPieces) -> Recipe {
-        let (decoders, encoders) = (DECODERS.join(", "), ENCODERS.join(", "));
+        let (decoders, encoders) = (DECODERS.join(", "), encoders().join(", "));
         let codec = [("decoder", decoders), ("encoder", encoders), ("resizer", RESIZER.to_owned())];
         Recipe {
             tool: concat!("pairmill ", env!("CARGO_PKG_VERSION")).to_owned(),

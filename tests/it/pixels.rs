@@ -7,7 +7,7 @@ use pairmill::decode::{Picture, Source, decode};
 use pairmill::load::Pairs;
 use pairmill::prepare::encode::{Encoding, encode};
 use pairmill::prepare::resize::{Filter, Fit, Resizer};
-use pairmill::sample::{Rgb, Stored};
+use pairmill::sample::{Crop, Rgb, Stored};
 
 use crate::world::World;
 
@@ -97,6 +97,27 @@ fn what_is_decoded_in_part_is_what_the_whole_gives() {
             );
         }
     }
+}
+
+#[test]
+fn every_kind_of_jpeg_can_be_decoded_in_part() {
+    let mut seen = 0;
+    for file in std::fs::read_dir("tests/data/odd").unwrap().map(|file| file.unwrap().path()) {
+        let bytes = std::fs::read(&file).unwrap();
+        let Ok(whole) = decode(&bytes).map(Source::whole) else { continue };
+        let (width, height) = (whole.width(), whole.height());
+        let mut resizer = Resizer::new(width.min(height).div_ceil(2), Filter::CatmullRom);
+        let need = resizer.need_of_fit(width, height, Fit::Crop);
+        let third = |side: u32| side as f32 / 3.0;
+        let crop = Crop { x: third(width), y: third(height), width: third(width), height: third(height) };
+        for need in [need, resizer.need_of_crop(crop)] {
+            let part = Picture::open(&bytes).unwrap().decode(&[need]).unwrap();
+            let (found, expected) = (resizer.crop(&part, need.crop), resizer.crop(&whole, need.crop));
+            assert!(found == expected, "{} {need:?}", file.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "{seen}");
 }
 
 #[test]

@@ -205,7 +205,10 @@ fn check_size(width: u32, height: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-#[cfg_attr(not(feature = "jpeg-turbo"), expect(unused_variables, reason = "only a JPEG is decoded in part"))]
+#[cfg_attr(
+    not(feature = "jpeg-turbo"),
+    expect(unused_variables, clippy::infallible_destructuring_match, reason = "one decoder less")
+)]
 fn pixels(bytes: &[u8], decoder: Decoder<'_>, turn: Turn, needs: &[Need]) -> Result<Source, Failure> {
     let decoder = match decoder {
         #[cfg(feature = "jpeg-turbo")]

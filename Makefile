@@ -1,5 +1,12 @@
 # `make demo` and `make test` are all that a fresh machine needs.
 CARGO ?= cargo
+# Where libjpeg-turbo comes from: `vendor`, `pkg-config`, or nowhere. `make JPEG= …` does without.
+JPEG ?= $(shell scripts/jpeg 2>/dev/null)
+FEATURES = train$(if $(JPEG),$(comma)jpeg-turbo)
+comma := ,
+ifneq ($(JPEG),)
+export TURBOJPEG_SOURCE ?= $(JPEG)
+endif
 
 .PHONY: help build demo test setup tools bench-peers clean-demo
 
@@ -7,10 +14,11 @@ help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 build: setup ## set up, then build the four programs into target/release
-	$(CARGO) build --release --features train
+	@scripts/jpeg >/dev/null
+	$(CARGO) build --release --features $(FEATURES)
 
 demo: ## set up, then prepare, train, evaluate and search a generated sample; ends with a report page
-	@MAKE="$(MAKE)" CARGO="$(CARGO)" scripts/demo
+	@MAKE="$(MAKE)" CARGO="$(CARGO)" FEATURES="$(FEATURES)" scripts/demo
 
 test: setup ## set up, then check formatting, lints, tests and docs
 	$(CARGO) fmt --all --check
@@ -18,6 +26,10 @@ test: setup ## set up, then check formatting, lints, tests and docs
 	$(CARGO) clippy --all-targets --features train -- -D warnings
 	$(CARGO) test
 	$(CARGO) test --features train
+ifneq ($(JPEG),)
+	$(CARGO) clippy --workspace --all-targets --features jpeg-turbo -- -D warnings
+	$(CARGO) test --workspace --features jpeg-turbo
+endif
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features train
 
 setup: tools ## fetch libtorch (1 GB on disk), once

@@ -141,17 +141,31 @@ impl Augment {
 /// The bytes of a stored picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// A compressed file.
+    /// A JPEG file.
     Jpeg(Vec<u8>),
+    /// A PNG file.
+    Png(Vec<u8>),
     /// `[height, width, 3]` RGB.
     Raw(Vec<u8>),
 }
 
 impl Stored {
+    /// A file of column `image`: a PNG by its signature, or else a JPEG.
+    pub fn file(bytes: Vec<u8>) -> Self {
+        if bytes.starts_with(b"\x89PNG") { Self::Png(bytes) } else { Self::Jpeg(bytes) }
+    }
+
     /// The bytes whatever they mean.
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Self::Jpeg(bytes) | Self::Raw(bytes) => bytes,
+            Self::Jpeg(bytes) | Self::Png(bytes) | Self::Raw(bytes) => bytes,
+        }
+    }
+
+    /// The bytes, owned.
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Jpeg(bytes) | Self::Png(bytes) | Self::Raw(bytes) => bytes,
         }
     }
 }

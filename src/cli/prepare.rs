@@ -170,15 +170,22 @@ struct CommonArgs {
     /// Split of images whose source names none
     #[arg(long, value_name = "NAME", default_value = "train")]
     split: String,
-    /// Side of the stored square images, in pixels
+    /// Side of the stored square images, in pixels; smaller images are enlarged
     #[arg(long, value_name = "PX", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=8192))]
     size: u32,
-    /// How an image becomes square: cut to its centre, padded with black, or squashed
+    /// How an image becomes square: cut to its centre, padded with black, or squashed; with
+    /// `shortest` it does not, and --size is its shorter side (jpeg and png only)
     #[arg(long, default_value = "crop", value_parser = choice(Fit::ALL, Fit::name))]
     fit: Fit,
     /// Resampling filter
     #[arg(long, default_value = "catmull-rom", value_parser = choice(Filter::ALL, Filter::name))]
     filter: Filter,
+    /// Leave out images with a side of fewer pixels
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
+    min_size: Option<u32>,
+    /// Leave out images with one side more than R times the other
+    #[arg(long, value_name = "R", value_parser = aspect)]
+    max_aspect: Option<f64>,
     /// How pixels are stored
     #[arg(long, value_enum, default_value_t = EncodingArg::Jpeg)]
     encoding: EncodingArg,
@@ -228,6 +235,7 @@ struct CommonArgs {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum EncodingArg {
     Jpeg,
+    Png,
     Raw,
 }
 
@@ -310,14 +318,26 @@ impl CommonArgs {
         self.tokenizer.iter().try_for_each(|file| file_exists("--tokenizer", file))?;
         let encoding = match self.encoding {
             EncodingArg::Jpeg => Encoding::Jpeg { quality: self.quality },
+            EncodingArg::Png => Encoding::Png,
             EncodingArg::Raw => Encoding::Raw,
         };
+        ensure!(
+            self.fit != Fit::Shortest || encoding != Encoding::Raw,
+            "--fit shortest: raw pictures all have one shape; take --encoding jpeg or png"
+        );
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Config {
             source,
             split: self.split,
             out: self.out,
-            picture: Picture { side: self.size, fit: self.fit, filter: self.filter, encoding },
+            picture: Picture {
+                side: self.size,
+                fit: self.fit,
+                filter: self.filter,
+                encoding,
+                min_size: self.min_size,
+                max_aspect: self.max_aspect,
+            },
             tokenizer: self.tokenizer,
             max_tokens: self.max_tokens as usize,
             views: self.views.resolve()?,
@@ -338,6 +358,12 @@ impl CommonArgs {
 fn images_exist(folders: &[Location]) -> Result<()> {
     let mut absent = folders.iter().filter(|folder| !folder.path().exists());
     absent.next().map_or(Ok(()), |folder| bail!("--images: no folder at {folder}"))
+}
+
+/// A ratio of two sides, the longer over the shorter.
+fn aspect(text: &str) -> Result<f64, String> {
+    let ratio: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if ratio >= 1.0 && ratio.is_finite() { Ok(ratio) } else { Err("not 1 or more".to_owned()) }
 }
 
 /// One of some names; `--help` lists them.

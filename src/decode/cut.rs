@@ -12,6 +12,10 @@ const PNG: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 pub(super) enum Format {
     Jpeg,
     Png,
+    WebP,
+    Gif,
+    Bmp,
+    Tiff,
 }
 
 /// The format by the first bytes.
@@ -20,20 +24,28 @@ pub(super) fn format(bytes: &[u8]) -> Result<Format, DecodeError> {
         [] => Err(DecodeError::Empty),
         _ if bytes.starts_with(&JPEG) => Ok(Format::Jpeg),
         _ if bytes.starts_with(&PNG) => Ok(Format::Png),
-        _ if JPEG.starts_with(bytes) || PNG.starts_with(bytes) => Err(DecodeError::Truncated),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Format::WebP),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Format::Gif),
+        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => Ok(Format::Bmp),
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Format::Tiff),
+        _ if begins(bytes) => Err(DecodeError::Truncated),
         _ => Err(DecodeError::NotAnImage(other(bytes))),
     }
 }
 
+/// Whether a signature begins so.
+fn begins(bytes: &[u8]) -> bool {
+    let signatures: [&[u8]; 4] = [&JPEG, &PNG, b"GIF87a", b"GIF89a"];
+    signatures.iter().any(|signature| signature.starts_with(bytes))
+        || (bytes.len() < 12 && bytes.starts_with(b"RIFF"))
+}
+
 fn other(bytes: &[u8]) -> &'static str {
     match bytes {
-        [b'G', b'I', b'F', b'8', ..] => "a GIF: only JPEG and PNG are read",
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
-            "a WebP: only JPEG and PNG are read"
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => {
+            "a HEIC, AVIF or video: only JPEG, PNG, WebP, GIF, BMP and TIFF are read"
         }
-        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => "a BMP: only JPEG and PNG are read",
-        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => "a TIFF: only JPEG and PNG are read",
-        _ => "neither JPEG nor PNG",
+        _ => "not a JPEG, PNG, WebP, GIF, BMP or TIFF",
     }
 }
 
@@ -43,7 +55,15 @@ pub(super) fn is_cut(bytes: &[u8], format: Format) -> bool {
     match format {
         Format::Jpeg => jpeg_is_cut(bytes),
         Format::Png => png_is_cut(bytes),
+        Format::WebP => bytes.len() < 8 || bytes.len() as u64 - 8 < u64::from(little_endian(&bytes[4..])),
+        Format::Gif => gif_is_cut(bytes),
+        Format::Bmp => (bytes.len() as u64) < u64::from(little_endian(&bytes[2..])),
+        Format::Tiff => tiff_is_cut(bytes),
     }
+}
+
+fn little_endian(bytes: &[u8]) -> u32 {
+    bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 /// Whether the last bytes are a JPEG's end mark. A JPEG that was decoded and ends so is whole: inside
@@ -109,23 +129,65 @@ fn png_is_cut(bytes: &[u8]) -> bool {
     }
 }
 
+/// Walks the blocks.
+fn gif_is_cut(bytes: &[u8]) -> bool {
+    let Some(&[flags, _, _]) = bytes.get(10..13).and_then(|screen| screen.first_chunk()) else { return true };
+    let mut at = 13 + colours(flags);
+    loop {
+        at = match bytes.get(at) {
+            None => return true,
+            Some(0x21) => after_blocks(bytes, at + 2),
+            Some(0x2C) => match bytes.get(at + 9) {
+                None => return true,
+                Some(&flags) => after_blocks(bytes, at + 11 + colours(flags)),
+            },
+            Some(_) => return false, // the trailer, or nothing that can be here
+        }
+    }
+}
+
+/// Bytes of a GIF's colour table.
+fn colours(flags: u8) -> usize {
+    if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) }
+}
+
+/// Where a GIF's chain of blocks ends.
+fn after_blocks(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        match bytes.get(at) {
+            Some(0) | None => return at + 1,
+            Some(&length) => at += 1 + usize::from(length),
+        }
+    }
+}
+
+/// Whether the first directory lies behind the end: what else is missing the decoder runs into.
+fn tiff_is_cut(bytes: &[u8]) -> bool {
+    let Some(&offset) = bytes.get(4..).and_then(|rest| rest.first_chunk::<4>()) else { return true };
+    let offset = if bytes[0] == b'I' { u32::from_le_bytes(offset) } else { u32::from_be_bytes(offset) };
+    bytes[2..4].contains(&42) && u64::from(offset) + 2 > bytes.len() as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn other_formats_are_named() {
+    fn formats_are_told_by_their_first_bytes() {
+        assert_eq!(format(b"GIF89a"), Ok(Format::Gif));
+        assert_eq!(format(b"RIFF\x10\0\0\0WEBPVP8 "), Ok(Format::WebP));
+        assert_eq!(format(b"MM\0*"), Ok(Format::Tiff));
+        assert_eq!(format(b"BM\x10\0\0\0\0\0\0\0"), Ok(Format::Bmp));
         let message = |bytes: &[u8]| format(bytes).unwrap_err().to_string();
-        assert_eq!(message(b"GIF89a"), "a GIF: only JPEG and PNG are read");
-        assert_eq!(message(b"RIFF\x10\0\0\0WEBPVP8 "), "a WebP: only JPEG and PNG are read");
-        assert_eq!(message(b"MM\0*"), "a TIFF: only JPEG and PNG are read");
-        assert_eq!(message(b"hello"), "neither JPEG nor PNG");
+        assert_eq!(message(b"hello"), "not a JPEG, PNG, WebP, GIF, BMP or TIFF");
+        assert!(message(b"\0\0\0\x20ftypavif").starts_with("a HEIC, AVIF or video"));
     }
 
     #[test]
     fn half_a_signature_is_truncated() {
-        assert_eq!(format(&PNG[..3]), Err(DecodeError::Truncated));
-        assert_eq!(format(&JPEG[..2]), Err(DecodeError::Truncated));
+        for bytes in [&PNG[..3], &JPEG[..2], b"GIF8", b"RIFF\x10\0"] {
+            assert_eq!(format(bytes), Err(DecodeError::Truncated));
+        }
     }
 
     #[test]

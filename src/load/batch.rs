@@ -9,7 +9,7 @@ use super::error::{LoadError, Place};
 use super::order::Order;
 use super::pairs::{Pairs, Row};
 use super::slab::{Slab, Slabs};
-use crate::decode::decode_stored_jpeg_into;
+use crate::decode::decode_stored_into;
 use crate::shard::{Pixels, StoredRow};
 
 /// Token rows are padded to a multiple of this, so that few shapes occur.
@@ -52,7 +52,8 @@ impl Batch {
 /// What is made of each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Side of the centre crop in pixels; `None` keeps the stored square.
+    /// Side of the centre crop in pixels; `None` keeps the stored square, or the largest square in
+    /// every picture where they are not square.
     pub crop: Option<u32>,
     /// Longest row of token ids, `[CLS]` and `[SEP]` included.
     pub max_tokens: usize,
@@ -113,7 +114,7 @@ impl Batcher {
             let view = row.view(spec.seed, epoch);
             let caption = row.caption(spec.seed, spec.weights, epoch)?;
             let out = &mut batch.images[batch.keys.len() * side * side * 3..][..side * side * 3];
-            draw(&row, view, self.shape.crop, out, &mut bytes, &mut scratch)?;
+            draw(&row, view, side, out, &mut bytes, &mut scratch)?;
             texts.push(row.tokens(caption));
             batch.keys.push(row.key().to_owned());
             batch.views.push(view);
@@ -134,11 +135,12 @@ pub(super) fn check_crop(pairs: &Pairs, crop: Option<u32>) -> Result<()> {
     Ok(())
 }
 
-/// Draws one row's picture into `out`, its place in the batch. `bytes` and `scratch` are buffers.
+/// Draws the centred square of `side` pixels of one row's picture into `out`, its place in the batch.
+/// `bytes` and `scratch` are buffers.
 pub(super) fn draw(
     row: &Row,
     view: u32,
-    crop: Option<u32>,
+    side: usize,
     out: &mut [u8],
     bytes: &mut Vec<u8>,
     scratch: &mut Vec<u8>,
@@ -146,9 +148,8 @@ pub(super) fn draw(
     let (pixels, stored) = row.picture(view, bytes)?;
     let bad = |why| LoadError::Sample { place: row.place(view), why };
     let (width, height) = (stored.width as usize, stored.height as usize);
-    let side = crop.map_or(width, |crop| crop as usize);
-    if out.len() != side * side * 3 || side > width || side > height || (crop.is_none() && width != height) {
-        return Err(bad(format!("it is stored as {width}x{height}, unlike the others")));
+    if side > width || side > height {
+        return Err(bad(format!("it is stored as {width}x{height}: a square of {side} does not fit")));
     }
     at_place(
         || row.place(view),
@@ -160,7 +161,7 @@ pub(super) fn draw(
                 copy_centre(bytes, width, height, side, out);
                 Ok(())
             }
-            Pixels::Image => draw_jpeg(bytes, stored, side, out, scratch),
+            Pixels::Image => draw_file(bytes, stored, side, out, scratch),
         },
     )
 }
@@ -173,7 +174,7 @@ fn at_place(place: impl Fn() -> Place, work: impl FnOnce() -> Result<(), String>
     }
 }
 
-fn draw_jpeg(
+fn draw_file(
     bytes: &[u8],
     stored: StoredRow,
     side: usize,
@@ -182,7 +183,7 @@ fn draw_jpeg(
 ) -> Result<(), String> {
     let (width, height) = (stored.width as usize, stored.height as usize);
     let decode = |out: &mut [u8]| {
-        decode_stored_jpeg_into(bytes, stored.width, stored.height, out).map_err(|error| error.to_string())
+        decode_stored_into(bytes, stored.width, stored.height, out).map_err(|error| error.to_string())
     };
     if (width, height) == (side, side) {
         return decode(out);

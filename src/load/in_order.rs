@@ -35,8 +35,8 @@ pub struct InOrder<'a> {
 }
 
 impl Pairs {
-    /// All rows in file order, `batch` at a time, with a centre crop of `crop` pixels or the whole
-    /// stored square.
+    /// All rows in file order, `batch` at a time, with a centre crop of `crop` pixels or, without
+    /// one, the stored square (of pictures that are not square the largest that each has).
     ///
     /// # Errors
     /// If the crop is larger than the stored pictures.
@@ -59,7 +59,7 @@ impl InOrder<'_> {
         let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
         for (number, out) in rows.zip(batch.images.chunks_exact_mut(side * side * 3)) {
             let row = self.pairs.row(number)?;
-            draw(&row, 0, self.crop, out, &mut bytes, &mut scratch)?;
+            draw(&row, 0, side, out, &mut bytes, &mut scratch)?;
             batch.keys.push(row.key().to_owned());
             batch.sources.push(*row.source());
             batch.captions.push(self.captions(number, &row)?);

@@ -1,11 +1,29 @@
 //! Pixels → the bytes of a shard.
 
-use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
 
 use crate::sample::{Rgb, Stored};
 
-/// Encoder and version for the manifest: another may write other bytes.
-pub const ENCODER: &str = "jpeg-encoder 0.7.1";
+/// Encoders and versions for the manifest: another may write other bytes.
+pub fn encoders() -> [&'static str; 2] {
+    [jpeg_encoder(), "png 0.18.1"]
+}
+
+#[cfg(feature = "jpeg-turbo")]
+fn jpeg_encoder() -> &'static str {
+    jpeg_turbo::NAME
+}
+
+/// This encoder rounds otherwise with AVX2 than without.
+#[cfg(not(feature = "jpeg-turbo"))]
+fn jpeg_encoder() -> &'static str {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if is_x86_feature_detected!("avx2") {
+        return "jpeg-encoder 0.7.1 with AVX2";
+    }
+    "jpeg-encoder 0.7.1"
+}
 
 /// How pictures are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,22 +33,34 @@ pub enum Encoding {
         /// 1 (smallest) … 100 (best).
         quality: u8,
     },
+    /// Compressed without loss.
+    Png,
     /// The pixels themselves.
     Raw,
 }
 
-/// The picture's stored bytes. The same pixels give the same bytes on every machine.
+/// The picture's stored bytes. The same pixels give the same bytes wherever [`encoders`] are the same.
 ///
 /// # Panics
-/// If a JPEG's side is over 65,535 pixels.
+/// If a JPEG's side is over 65,500 pixels.
 pub fn encode(image: &Rgb, encoding: Encoding) -> Stored {
     match encoding {
         Encoding::Jpeg { quality } => Stored::Jpeg(jpeg(image, quality)),
+        Encoding::Png => Stored::Png(png(image)),
         Encoding::Raw => Stored::Raw(image.pixels().to_vec()),
     }
 }
 
+#[cfg(feature = "jpeg-turbo")]
 fn jpeg(image: &Rgb, quality: u8) -> Vec<u8> {
+    jpeg_turbo::encode(image.pixels(), image.width(), image.height(), quality)
+        .expect("a size that a JPEG can have, and memory for it")
+}
+
+#[cfg(not(feature = "jpeg-turbo"))]
+fn jpeg(image: &Rgb, quality: u8) -> Vec<u8> {
+    use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+
     let side = |pixels: u32| u16::try_from(pixels).expect("a side that a JPEG can have");
     let mut bytes = Vec::with_capacity(image.pixels().len() / 8);
     let mut encoder = Encoder::new(&mut bytes, quality);
@@ -39,6 +69,14 @@ fn jpeg(image: &Rgb, quality: u8) -> Vec<u8> {
     encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
     encoder
         .encode(image.pixels(), side(image.width()), side(image.height()), ColorType::Rgb)
+        .expect("writing to memory does not fail");
+    bytes
+}
+
+fn png(image: &Rgb) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(image.pixels().len());
+    PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
+        .write_image(image.pixels(), image.width(), image.height(), ExtendedColorType::Rgb8)
         .expect("writing to memory does not fail");
     bytes
 }
@@ -81,6 +119,32 @@ mod tests {
     fn a_lower_quality_takes_fewer_bytes() {
         let size = |quality| encode(&picture(), Encoding::Jpeg { quality }).bytes().len();
         assert!(size(50) < size(90));
+    }
+
+    #[cfg(not(feature = "jpeg-turbo"))]
+    #[test]
+    fn the_name_tells_encoders_apart_that_write_other_bytes() {
+        let pixel = |x: u32, y: u32| match (x / 11 + y / 7) % 3 {
+            0 => [(x * 3) as u8, (y * 2) as u8, 90],
+            1 => [230, (x + y) as u8, (x * y) as u8],
+            _ => [20, 40, 200 - (y % 100) as u8],
+        };
+        let pixels = (0..151).flat_map(|y| (0..203).flat_map(move |x| pixel(x, y))).collect();
+        let bytes = encode(&Rgb::new(203, 151, pixels), Encoding::Jpeg { quality: 90 }).into_bytes();
+        let expected = match encoders()[0] {
+            "jpeg-encoder 0.7.1 with AVX2" => {
+                "bb482ea834fcda12b14442c00001487628730f70cb7bc7cf7b0f852fc9723303"
+            }
+            _ => "e3fd31d590e996cfc8d1f3482c5a1754dbaf5731e28ad5fc29a9331b9f7ac47d",
+        };
+        assert_eq!(crate::files::sha256_hex(&bytes), expected);
+    }
+
+    #[test]
+    fn a_png_loses_nothing() {
+        let picture = picture();
+        let stored = encode(&picture, Encoding::Png);
+        assert!(matches!(stored, Stored::Png(_)) && decode(stored.bytes()).unwrap() == picture);
     }
 
     #[test]

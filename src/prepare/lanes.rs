@@ -10,9 +10,10 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::augment::image;
+use super::Config;
 use super::dedup::Dedup;
 use super::max_rejects::Tally;
+use super::picture;
 use super::plan::ShardPlan;
 use super::reject::Reject;
 use super::resize::Resizer;
@@ -20,11 +21,9 @@ use super::source::images::Images;
 use super::source::{Cells, Place, Row};
 use super::state::Filled;
 use super::tokenize::WordPieces;
-use super::{Config, encode};
-use crate::decode::decode;
 use crate::files::sha256_file;
 use crate::progress::Progress;
-use crate::sample::{Augment, Caption, CaptionKind, Crop, Rgb, Sample};
+use crate::sample::{Caption, CaptionKind, Sample};
 use crate::shard::manifest::RejectEntry;
 use crate::shard::{ShardEntry, ShardWriter};
 
@@ -138,15 +137,15 @@ impl<'a> Lanes<'a> {
                 return Ok(Err(reject));
             }
         };
-        let source = match decode(&bytes) {
-            Ok(source) => source,
-            Err(error) => return Ok(Err(Reject::Image(error))),
+        let picture = match picture::mill(self.config, &row.key, &bytes, resizer) {
+            Ok(picture) => picture,
+            Err(reject) => return Ok(Err(reject)),
         };
         let captions = self.captions(row)?;
         let hash = Sha256::digest(&bytes).into();
-        let views = 0..self.config.views.count.get();
-        let sample = |view| self.view(row, view, &source, resizer, captions.clone(), hash);
-        Ok(Ok(views.map(sample).collect()))
+        let (width, height) = (picture.width, picture.height);
+        let sample = |(number, view)| self.view(row, number, view, (width, height), captions.clone(), hash);
+        Ok(Ok(picture.views.into_iter().enumerate().map(sample).collect()))
     }
 
     /// A folder that is gone is a bad run, not a hundred thousand bad samples.
@@ -158,46 +157,27 @@ impl<'a> Lanes<'a> {
     fn view(
         &self,
         row: &Row,
-        view: u32,
-        source: &Rgb,
-        resizer: &mut Resizer,
+        number: usize,
+        view: picture::View,
+        (source_width, source_height): (u32, u32),
         captions: Vec<Caption>,
         source_sha256: [u8; 32],
     ) -> Sample {
-        let (stored, crop, augment) = self.pixels(row, view, source, resizer);
         Sample {
             key: row.key.to_string(),
             image_id: row.image_id,
-            view: view as i32,
-            width: stored.width() as i32,
-            height: stored.height() as i32,
-            stored: encode::encode(&stored, self.config.picture.encoding),
-            source_width: source.width() as i32,
-            source_height: source.height() as i32,
-            crop,
-            augment,
+            view: number as i32,
+            width: view.width as i32,
+            height: view.height as i32,
+            stored: view.stored,
+            source_width: source_width as i32,
+            source_height: source_height as i32,
+            crop: view.crop,
+            augment: view.augment,
             captions,
             meta: row.meta.as_deref().map(str::to_owned),
             source_sha256,
         }
-    }
-
-    fn pixels(
-        &self,
-        row: &Row,
-        view: u32,
-        source: &Rgb,
-        resizer: &mut Resizer,
-    ) -> (Rgb, Crop, Option<Augment>) {
-        let Config { picture, views, seed, .. } = self.config;
-        if view == 0 {
-            let (clean, crop) = resizer.fit(source, picture.fit);
-            return (clean, crop, None);
-        }
-        let (crop, augment) = views.settings.draw(*seed, &row.key, view, source.width(), source.height());
-        let mut pixels = resizer.crop(source, crop);
-        image::apply(&mut pixels, &augment);
-        (pixels, crop, Some(augment))
     }
 
     fn captions(&self, row: &Row) -> Result<Vec<Caption>> {

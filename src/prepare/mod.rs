@@ -7,6 +7,7 @@ mod folder;
 pub mod lanes;
 mod lock;
 pub mod max_rejects;
+pub mod picture;
 pub mod plan;
 mod recipe;
 pub mod reject;
@@ -28,13 +29,13 @@ use serde_json::{Value, json};
 pub use standing::Existing;
 pub use summary::{Summary, Work};
 
-use crate::decode::DECODER;
+use crate::decode::DECODERS;
 use crate::progress::{Progress, Verbosity};
 use crate::shard::manifest::{Manifest, RejectEntry, Totals};
 use crate::shard::{Dataset, Pixels, ShardEntry, schema};
 use crate::store::Location;
 use augment::image::ViewSettings;
-use encode::{ENCODER, Encoding};
+use encode::{Encoding, encoders};
 use lanes::{Lanes, SoFar};
 use max_rejects::MaxRejects;
 use plan::{ShardPlan, plan};
@@ -79,14 +80,18 @@ pub struct Config {
 /// How pictures are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Picture {
-    /// Width and height in pixels.
+    /// Width and height in pixels; with [`Fit::Shortest`] the shorter of them.
     pub side: u32,
-    /// How a picture of another shape becomes square.
+    /// How a picture of another shape becomes square, or that it does not.
     pub fit: Fit,
     /// How pixels are weighed.
     pub filter: Filter,
     /// Compressed or raw.
     pub encoding: Encoding,
+    /// Sources whose shorter side has fewer pixels are left out.
+    pub min_size: Option<u32>,
+    /// Sources whose longer side is more than so many times the shorter are left out.
+    pub max_aspect: Option<f64>,
 }
 
 /// Stored views: view 0 is clean, the others are drawn from the settings.
@@ -129,17 +134,18 @@ pub fn run(config: &Config, verbosity: Verbosity) -> Result<Summary> {
 impl Config {
     /// Whatever shapes bytes, and nothing else: no paths, no number of jobs.
     fn recipe(&self, listing: &Listing, tokenizer: &WordPieces) -> Recipe {
-        let codec = [("decoder", DECODER), ("encoder", ENCODER), ("resizer", RESIZER)];
+        let (decoders, encoders) = (DECODERS.join(", "), encoders().join(", "));
+        let codec = [("decoder", decoders), ("encoder", encoders), ("resizer", RESIZER.to_owned())];
         Recipe {
             tool: concat!("pairmill ", env!("CARGO_PKG_VERSION")).to_owned(),
             options: self.options(listing),
             tokenizer: tokenizer.id(),
-            codec: codec.map(|(part, version)| (part.to_owned(), version.to_owned())).into(),
+            codec: codec.map(|(part, versions)| (part.to_owned(), versions)).into(),
         }
     }
 
     fn options(&self, listing: &Listing) -> Value {
-        let Picture { side, fit, filter, encoding } = self.picture;
+        let Picture { side, fit, filter, encoding, min_size, max_aspect } = self.picture;
         let mut options = json!({
             "source": self.source.name(),
             "inputs": listing.inputs.iter().map(source::Input::to_json).collect::<Vec<_>>(),
@@ -148,6 +154,8 @@ impl Config {
             "fit": fit.name(),
             "filter": filter.name(),
             "encoding": encoding_name(encoding),
+            "min_size": min_size,
+            "max_aspect": max_aspect,
             "max_tokens": self.max_tokens,
             "views": self.views.count,
             "seed": self.seed,
@@ -174,7 +182,7 @@ impl Picture {
     /// The column that holds them.
     pub fn pixels(&self) -> Pixels {
         match self.encoding {
-            Encoding::Jpeg { .. } => Pixels::Image,
+            Encoding::Jpeg { .. } | Encoding::Png => Pixels::Image,
             Encoding::Raw => Pixels::Raw { side: self.side },
         }
     }
@@ -183,6 +191,7 @@ impl Picture {
 fn encoding_name(encoding: Encoding) -> &'static str {
     match encoding {
         Encoding::Jpeg { .. } => "jpeg",
+        Encoding::Png => "png",
         Encoding::Raw => "raw",
     }
 }

@@ -11,6 +11,19 @@ pub enum Reject {
     /// The file is there but gives no picture.
     #[error(transparent)]
     Image(#[from] DecodeError),
+    /// The source's shorter side has too few pixels.
+    #[error("{width}x{height} pixels: a side is shorter than {least}")]
+    TooSmall {
+        /// Source width in pixels.
+        width: u32,
+        /// Source height in pixels.
+        height: u32,
+        /// Fewest pixels of a side.
+        least: u32,
+    },
+    /// The sides are too unlike.
+    #[error("{0}")]
+    Aspect(String),
     /// No caption, or none but empty ones.
     #[error("no caption")]
     NoCaption,
@@ -25,6 +38,8 @@ impl Reject {
         match self {
             Self::Missing(_) => "missing",
             Self::Image(error) => error.kind(),
+            Self::TooSmall { .. } => "too-small",
+            Self::Aspect(_) => "aspect",
             Self::NoCaption => "no-caption",
             Self::Duplicate(_) => "duplicate",
         }

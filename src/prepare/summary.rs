@@ -68,6 +68,7 @@ impl fmt::Display for Summary {
             let (shards, bytes) = (counted(sums.shards, "shard"), human_bytes(sums.bytes));
             writeln!(f, "  {split}: {images}{views}, {captions}; {shards}, {bytes}")?;
         }
+        writeln!(f, "  JPEG: {}", self.jpeg())?;
         if totals.empty_captions > 0 {
             writeln!(f, "  dropped: {}", counted(totals.empty_captions, "empty caption"))?;
         }
@@ -77,6 +78,21 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "next: shards show {out} --out {out}.html")?;
         write!(f, "      train --data {out} --out run")
+    }
+}
+
+impl Summary {
+    /// Which of the two roads JPEGs took, by the manifest.
+    fn jpeg(&self) -> String {
+        let first = |part: &str| -> &str {
+            let versions = self.manifest.codec.get(part).map_or("", String::as_str);
+            versions.split(", ").next().unwrap_or_default()
+        };
+        let (decoder, encoder) = (first("decoder"), first("encoder"));
+        match decoder == encoder {
+            true => decoder.to_owned(),
+            false => format!("{decoder} and {encoder} (a build with libjpeg-turbo is faster)"),
+        }
     }
 }
 

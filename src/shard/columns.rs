@@ -118,7 +118,7 @@ fn pictures(batch: &RecordBatch, pixels: Pixels) -> Result<Vec<Stored>> {
             let images: &StructArray = typed(column(batch, "image")?, "image")?;
             let bytes = images.column_by_name("bytes").context("image has no bytes")?;
             let bytes: &BinaryArray = typed(bytes, "image.bytes")?;
-            Ok((0..bytes.len()).map(|row| Stored::Jpeg(bytes.value(row).to_vec())).collect())
+            Ok((0..bytes.len()).map(|row| Stored::file(bytes.value(row).to_vec())).collect())
         }
     }
 }

@@ -159,6 +159,7 @@ fn images(fields: &Fields, samples: &[Sample]) -> ArrayRef {
     let bytes = BinaryArray::from_iter_values(samples.iter().map(|sample| sample.stored.bytes()));
     let extension = |sample: &Sample| match sample.stored {
         Stored::Jpeg(_) => "jpg",
+        Stored::Png(_) => "png",
         Stored::Raw(_) => unreachable!("raw pixels have a column of their own"),
     };
     let paths = samples.iter().map(|sample| format!("{}.{}", sample.key, extension(sample)));

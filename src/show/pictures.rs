@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Result;
 
 use crate::prepare::encode::{Encoding, encode};
-use crate::sample::{Rgb, Stored};
+use crate::sample::Rgb;
 use crate::shard::{Dataset, Pixels, ShardReader};
 
 /// Quality of the JPEGs made of raw pictures for a page.
@@ -53,9 +53,8 @@ fn picture(reader: &ShardReader, row: usize) -> Result<Vec<u8>> {
     Ok(match reader.pixels() {
         Pixels::Image => bytes,
         Pixels::Raw { side } => {
-            match encode(&Rgb::new(side, side, bytes), Encoding::Jpeg { quality: QUALITY }) {
-                Stored::Jpeg(bytes) | Stored::Raw(bytes) => bytes,
-            }
+            let picture = Rgb::new(side, side, bytes);
+            encode(&picture, Encoding::Jpeg { quality: QUALITY }).into_bytes()
         }
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pairmill::decode::decode_stored_jpeg_into;
+use pairmill::decode::decode_stored_into;
 use pairmill::files::{sha256_file, sha256_hex};
 use pairmill::load::{
     Batch, Batcher, CaptionWeights, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, start,
@@ -178,9 +178,9 @@ fn cropped(sample: &Sample, crop: usize) -> Vec<u8> {
     let side = sample.width as usize;
     let pixels = match &sample.stored {
         Stored::Raw(pixels) => pixels.clone(),
-        Stored::Jpeg(bytes) => {
+        Stored::Jpeg(bytes) | Stored::Png(bytes) => {
             let mut pixels = vec![0; side * side * 3];
-            decode_stored_jpeg_into(bytes, side as u32, side as u32, &mut pixels).unwrap();
+            decode_stored_into(bytes, side as u32, side as u32, &mut pixels).unwrap();
             pixels
         }
     };

@@ -9,6 +9,7 @@ mod golden;
 mod json_schema;
 mod kill;
 mod load;
+mod pixels;
 mod prepare;
 mod rejects;
 mod resume;

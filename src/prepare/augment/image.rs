@@ -5,6 +5,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::hue;
 use crate::sample::{Augment, Crop, Rgb};
 use crate::seed::{Draws, Purpose, hash64, seed_for};
 
@@ -116,18 +117,21 @@ pub fn apply(image: &mut Rgb, augment: &Augment) {
         flip(image);
     }
     if augment.brightness != 1.0 {
-        each(image, |pixel| blend([0; 3], pixel, augment.brightness));
+        each_level(image, |level| blend(0, level, augment.brightness));
     }
     if augment.contrast != 1.0 {
         let mean = mean_gray(image);
-        each(image, |pixel| blend([mean; 3], pixel, augment.contrast));
+        each_level(image, |level| blend(mean, level, augment.contrast));
     }
     if augment.saturation != 1.0 {
-        each(image, |pixel| blend([gray(pixel); 3], pixel, augment.saturation));
+        each(image, |pixel| {
+            let gray = gray(pixel);
+            pixel.map(|level| blend(gray, level, augment.saturation))
+        });
     }
     if augment.hue != 0.0 {
         let steps = (augment.hue * 255.0) as i32; // of 256 a turn, cut towards 0
-        each(image, |pixel| turn_hue(pixel, steps as u8));
+        hue::turn(image.pixels_mut().as_chunks_mut::<3>().0, steps as u8);
     }
     if augment.grayscale {
         each(image, |pixel| [gray(pixel); 3]);
@@ -147,12 +151,16 @@ fn each(image: &mut Rgb, change: impl Fn([u8; 3]) -> [u8; 3]) {
     pixels.iter_mut().for_each(|pixel| *pixel = change(*pixel));
 }
 
+/// Changes every level by a table of the 256 results.
+fn each_level(image: &mut Rgb, change: impl Fn(u8) -> u8) {
+    let table: [u8; 256] = std::array::from_fn(|level| change(level as u8));
+    image.pixels_mut().iter_mut().for_each(|level| *level = table[usize::from(*level)]);
+}
+
 /// `from` at 0, `to` at 1, beyond either outside; cut to a whole level of 0 … 255.
-fn blend(from: [u8; 3], to: [u8; 3], factor: f32) -> [u8; 3] {
-    std::array::from_fn(|c| {
-        let (from, to) = (f32::from(from[c]), f32::from(to[c]));
-        (from + factor * (to - from)) as u8 // `as` cuts towards 0 and saturates
-    })
+fn blend(from: u8, to: u8, factor: f32) -> u8 {
+    let (from, to) = (f32::from(from), f32::from(to));
+    (from + factor * (to - from)) as u8 // `as` cuts towards 0 and saturates
 }
 
 /// Luma by ITU-R 601, rounded, with weights in 2⁻¹⁶.
@@ -165,50 +173,4 @@ fn mean_gray(image: &Rgb) -> u8 {
     let (pixels, _) = image.pixels().as_chunks::<3>();
     let sum: u64 = pixels.iter().map(|&pixel| u64::from(gray(pixel))).sum();
     (sum as f64 / pixels.len() as f64 + 0.5) as u8
-}
-
-/// The pixel with its 8-bit hue moved on by `steps` of 256.
-fn turn_hue(pixel: [u8; 3], steps: u8) -> [u8; 3] {
-    let [hue, saturation, value] = to_hsv(pixel);
-    from_hsv([hue.wrapping_add(steps), saturation, value])
-}
-
-/// Hue, saturation and value in 8 bits each, cut down; a full turn of hue is 255. Where a sum is
-/// taken in `f64` and kept in `f32`, Pillow does so too: the cut makes the last bit a whole level.
-fn to_hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
-    let (most, least) = (r.max(g).max(b), r.min(g).min(b));
-    if most == least {
-        return [0, 0, most];
-    }
-    let range = f32::from(most - least);
-    let below = |channel: u8| f64::from(f32::from(most - channel) / range);
-    let sixths = match most {
-        _ if r == most => below(b) - below(g),
-        _ if g == most => 2.0 + below(r) - below(b),
-        _ => 4.0 + below(g) - below(r),
-    } as f32;
-    let turns = (f64::from(sixths) / 6.0 + 1.0).fract() as f32;
-    let level = |share: f32| (f64::from(share) * 255.0) as u8;
-    [level(turns), level(range / f32::from(most)), most]
-}
-
-/// The inverse, rounded to whole levels.
-fn from_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
-    let sixths = f64::from(hue) * 6.0 / 255.0;
-    let (sector, part) = (sixths.floor(), sixths.fract() as f32);
-    let saturation = f32::from(saturation) / 255.0;
-    let dimmed = |share: f64| (f64::from(value) * (1.0 - share)).round() as u8;
-    let (low, falling, rising) = (
-        dimmed(saturation.into()),
-        dimmed((saturation * part).into()),
-        dimmed(f64::from(saturation) * (1.0 - f64::from(part))),
-    );
-    match sector as u8 % 6 {
-        0 => [value, rising, low],
-        1 => [falling, value, low],
-        2 => [low, value, rising],
-        3 => [low, falling, value],
-        4 => [rising, low, value],
-        _ => [value, low, falling],
-    }
 }

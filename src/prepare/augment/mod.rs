@@ -1,3 +1,4 @@
 //! Further views of a sample.
 
+mod hue;
 pub mod image;

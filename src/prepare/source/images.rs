@@ -22,9 +22,6 @@ use crate::store::Location;
 /// One byte more than is decoded, 512 MiB: what is longer is rejected for its length, not read whole.
 const MOST_BYTES: u64 = (512 << 20) + 1;
 
-const NO_SUCH_FILE: [ErrorKind; 4] =
-    [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::InvalidFilename, ErrorKind::InvalidInput];
-
 /// Where a source's images are read from. Shared by all threads.
 pub struct Images {
     stores: Vec<Store>,

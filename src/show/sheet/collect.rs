@@ -63,7 +63,7 @@ fn row(sample: &Sample) -> SheetRow {
 
 fn shown(sample: Sample) -> SheetView {
     let picture = match sample.stored {
-        Stored::Jpeg(bytes) => Some(Picture::Jpeg(bytes)),
+        Stored::Jpeg(bytes) | Stored::Png(bytes) => Some(Picture::File(bytes)),
         Stored::Raw(pixels) => raw(sample.width, sample.height, pixels),
     };
     SheetView { view: sample.view, picture, crop: Some(sample.crop), augment: sample.augment }

@@ -24,8 +24,8 @@ const THUMBNAIL: u32 = 160;
 /// A picture to be shown.
 #[derive(Clone, Debug)]
 pub enum Picture {
-    /// A JPEG file's bytes; they need not be whole.
-    Jpeg(Vec<u8>),
+    /// A JPEG or PNG file's bytes; they need not be whole.
+    File(Vec<u8>),
     /// Pixels.
     Rgb(Rgb),
 }
@@ -57,10 +57,10 @@ pub struct SheetRow {
 }
 
 impl Picture {
-    /// As JPEG: pixels are encoded at quality 92.
-    fn to_jpeg(&self) -> Result<Vec<u8>> {
+    /// As a file: pixels become a JPEG of quality 92.
+    fn to_file(&self) -> Result<Vec<u8>> {
         let picture = match self {
-            Self::Jpeg(bytes) => return Ok(bytes.clone()),
+            Self::File(bytes) => return Ok(bytes.clone()),
             Self::Rgb(picture) => picture,
         };
         let (width, height) = (picture.width().try_into()?, picture.height().try_into()?);

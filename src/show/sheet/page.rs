@@ -38,7 +38,7 @@ fn article(row: &SheetRow) -> String {
 
 fn figure(row: &SheetRow, view: &SheetView) -> String {
     let alt = row.captions.first().map_or("", |(_, text)| text);
-    let image = match view.picture.as_ref().and_then(|stored| stored.to_jpeg().ok()) {
+    let image = match view.picture.as_ref().and_then(|stored| stored.to_file().ok()) {
         Some(bytes) => picture(&bytes, alt),
         None => "<div class=\"missing\">no picture</div>".to_owned(),
     };

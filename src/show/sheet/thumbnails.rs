@@ -8,6 +8,7 @@ use fast_image_resize::{PixelType, Resizer};
 use image::{ImageFormat, RgbImage};
 
 use super::{Picture, SheetRow};
+use crate::decode::decode;
 use crate::sample::Rgb;
 
 /// Widest sheet that holds more than one key a line, in pixels.
@@ -81,10 +82,7 @@ fn thumbnail(picture: Option<&Picture>, side: u32) -> RgbImage {
 fn decoded(picture: &Picture) -> Option<Rgb> {
     match picture {
         Picture::Rgb(picture) => Some(picture.clone()),
-        Picture::Jpeg(bytes) => {
-            let picture = image::load_from_memory_with_format(bytes, ImageFormat::Jpeg).ok()?.into_rgb8();
-            Some(Rgb::new(picture.width(), picture.height(), picture.into_raw()))
-        }
+        Picture::File(bytes) => decode(bytes).ok(),
     }
 }
 
@@ -124,7 +122,7 @@ mod tests {
 
     #[test]
     fn views_stand_side_by_side_and_a_damaged_one_is_gray() {
-        let rows = [row(vec![red(40, 20), Some(Picture::Jpeg(vec![0xff, 0xd8]))])];
+        let rows = [row(vec![red(40, 20), Some(Picture::File(vec![0xff, 0xd8]))])];
         let sheet = image::load_from_memory(&png(&rows, 10).unwrap()).unwrap().into_rgb8();
         assert_eq!(sheet.dimensions(), (16 + 10 + 4 + 10 + 16, 16 + 10 + 16));
         assert_eq!(sheet.get_pixel(21, 21).0, [255, 0, 0]);

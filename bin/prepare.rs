@@ -1,5 +1,6 @@
 //! `prepare`: photos and captions → Parquet shards.
 
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -21,6 +22,8 @@ fn run(args: Args) -> Result<()> {
     let verbosity = args.verbosity();
     let config = args.resolve()?;
     let summary = prepare::run(&config, verbosity)?;
-    println!("{summary}");
-    Ok(())
+    match writeln!(io::stdout(), "{summary}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()), // the reader has seen enough
+        written => Ok(written?),
+    }
 }

@@ -42,7 +42,7 @@ pub const DECODERS: &[&str] = &[
 /// Most pixels of a picture: twice the number at which Pillow warns of a decompression bomb.
 pub const MAX_PIXELS: u64 = 178_956_970;
 /// Most bytes of a file.
-const MAX_BYTES: usize = 512 << 20;
+pub const MAX_BYTES: usize = 512 << 20;
 /// Most bytes that a decoder may ask for: 16-bit pictures have a lower limit of pixels by it.
 const MAX_MEMORY: u64 = 1 << 30;
 /// Longest side: up to here a whole number of pixels is exact in the `float32` of a crop.

@@ -75,7 +75,9 @@ impl World {
     /// Runs what has to succeed, small and quick, and gives back stdout.
     #[track_caller]
     pub fn prepare(&self, line: &str) -> String {
-        let ran = self.run(&format!("{line} --size 16"));
+        // A progress line appears after some seconds, so on a busy machine.
+        let quiet = if line.contains("--quiet") { "" } else { "--quiet" };
+        let ran = self.run(&format!("{line} --size 16 {quiet}"));
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "prepare {line}");
         ran.stdout
     }

@@ -15,12 +15,12 @@ use zip::result::ZipError;
 
 use super::cells::{Cells, ImageColumn};
 use super::{Place, Row, Source};
-use crate::decode::DecodeError;
+use crate::decode::{DecodeError, MAX_BYTES};
 use crate::prepare::reject::Reject;
 use crate::store::Location;
 
-/// One byte more than is decoded, 512 MiB: what is longer is rejected for its length, not read whole.
-const MOST_BYTES: u64 = (512 << 20) + 1;
+/// One byte more than is decoded: what is longer is rejected for its length, not read whole.
+const MOST_BYTES: u64 = MAX_BYTES as u64 + 1;
 
 /// Where a source's images are read from. Shared by all threads.
 pub struct Images {

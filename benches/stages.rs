@@ -84,7 +84,7 @@ fn write(c: &mut Criterion) {
         b.iter(|| {
             let path = folder.path().join("bench.parquet");
             let mut writer = ShardWriter::create(&path, Pixels::Image).expect("a shard");
-            writer.write(&samples).expect("rows");
+            writer.write(samples.iter().cloned()).expect("rows");
             writer.finish().expect("a file");
         });
     });

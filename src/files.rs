@@ -72,6 +72,38 @@ impl Write for Pending {
     }
 }
 
+/// Passes bytes on and keeps their number and hash.
+pub struct Hashing<W> {
+    inner: W,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl<W: Write> Hashing<W> {
+    /// Begins with no byte.
+    pub fn new(inner: W) -> Self {
+        Self { inner, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    /// How many bytes there were, and their SHA-256 in lower-case hexadecimal.
+    pub fn finish(self) -> (u64, String) {
+        (self.bytes, hex(&self.hasher.finalize()))
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// Temporary files are private; what is published is as readable as any other file.
 #[cfg(unix)]
 fn make_readable(file: &File) -> io::Result<()> {
@@ -181,6 +213,14 @@ mod tests {
         write_whole(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(sha256_file(&path).unwrap(), sha256_hex(b"new"));
+    }
+
+    #[test]
+    fn what_passes_through_is_counted_and_hashed() {
+        let mut file = Hashing::new(Vec::new());
+        [&b"abc"[..], b"", b"de"].iter().for_each(|bytes| file.write_all(bytes).unwrap());
+        assert_eq!(file.inner, b"abcde");
+        assert_eq!(file.finish(), (5, sha256_hex(b"abcde")));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! fails) ends the block it happens in and then the run; the unfinished files vanish with their
 //! writers. The pool ends with [`Lanes`].
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -21,11 +23,11 @@ use super::source::images::Images;
 use super::source::{Cells, Place, Row};
 use super::state::Filled;
 use super::tokenize::WordPieces;
-use crate::files::sha256_file;
+use super::words::Words;
 use crate::progress::Progress;
 use crate::sample::{Caption, CaptionKind, Sample};
 use crate::shard::manifest::RejectEntry;
-use crate::shard::{ShardEntry, ShardWriter};
+use crate::shard::{ShardEntry, ShardWriter, Written};
 
 /// Rows a thread gets of a block: enough that the threads end together, few enough for memory.
 const ROWS_A_JOB: usize = 16;
@@ -36,6 +38,13 @@ pub struct Lanes<'a> {
     tokenizer: &'a WordPieces,
     images: Images,
     pool: rayon::ThreadPool,
+    scratch: Vec<Mutex<Scratch>>,
+}
+
+/// What a thread keeps from row to row.
+struct Scratch {
+    resizer: Resizer,
+    words: Words,
 }
 
 /// What the rows so far, in the plan's order, mean for those to come.
@@ -77,7 +86,10 @@ impl<'a> Lanes<'a> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(config.jobs.get());
         let pool = pool.thread_name(|lane| format!("lane-{lane}")).build();
         let pool = pool.context("--jobs: cannot start the threads")?;
-        Ok(Self { config, tokenizer, images: Images::open(&config.source)?, pool })
+        let (side, filter) = (config.picture.side, config.picture.filter);
+        let scratch = || Scratch { resizer: Resizer::new(side, filter), words: Words::default() };
+        let scratch = (0..config.jobs.get()).map(|_| Mutex::new(scratch())).collect();
+        Ok(Self { config, tokenizer, images: Images::open(&config.source)?, pool, scratch })
     }
 
     /// Makes the files of one shard, one a view. In each stand the same keys in the same order;
@@ -105,7 +117,7 @@ impl<'a> Lanes<'a> {
                 progress.add(count, || format!("{} rejected", so_far.tally.rejects()));
                 ready = milled?;
             }
-            files.finish(self.config, shard)
+            files.finish(shard)
         })
     }
 
@@ -116,17 +128,22 @@ impl<'a> Lanes<'a> {
             Place::File | Place::Tar { .. } => Ok((place, None)),
         };
         let block: Vec<(usize, Option<Vec<u8>>)> = block.iter().map(cell).collect::<Result<_>>()?;
-        let picture = &self.config.picture;
-        let resizer = || Resizer::new(picture.side, picture.filter);
-        let milled = block.into_par_iter().map_init(resizer, |resizer, (place, cell)| {
+        let milled = block.into_par_iter().map(|(place, cell)| {
             let row = &rows[place];
-            let milled = self.row(row, cell, resizer).with_context(|| format!("key {}", row.key))?;
+            let milled = self.row(row, cell).with_context(|| format!("key {}", row.key))?;
             Ok((place, milled))
         });
         milled.collect()
     }
 
-    fn row(&self, row: &Row, cell: Option<Vec<u8>>, resizer: &mut Resizer) -> Result<Milled> {
+    /// That of the calling thread. A row asks rayon for nothing while it holds it, so the thread is
+    /// never lent to another row meanwhile.
+    fn scratch(&self) -> MutexGuard<'_, Scratch> {
+        let lane = rayon::current_thread_index().expect("rows are milled by threads of the pool");
+        self.scratch[lane].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn row(&self, row: &Row, cell: Option<Vec<u8>>) -> Result<Milled> {
         if let Some(fault) = row.fault {
             return Ok(Err(fault.reject(row)));
         }
@@ -137,11 +154,12 @@ impl<'a> Lanes<'a> {
                 return Ok(Err(reject));
             }
         };
-        let picture = match picture::mill(self.config, &row.key, &bytes, resizer) {
+        let scratch = &mut *self.scratch();
+        let picture = match picture::mill(self.config, &row.key, &bytes, &mut scratch.resizer) {
             Ok(picture) => picture,
             Err(reject) => return Ok(Err(reject)),
         };
-        let captions = self.captions(row)?;
+        let captions = self.captions(row, &mut scratch.words)?;
         let hash = Sha256::digest(&bytes).into();
         let (width, height) = (picture.width, picture.height);
         let sample = |(number, view)| self.view(row, number, view, (width, height), captions.clone(), hash);
@@ -180,9 +198,9 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    fn captions(&self, row: &Row) -> Result<Vec<Caption>> {
+    fn captions(&self, row: &Row, words: &mut Words) -> Result<Vec<Caption>> {
         let caption = |(of, text): (usize, &str)| {
-            let tokens = self.tokenizer.encode(text)?;
+            let tokens = self.tokenizer.encode_known(text, words)?;
             Ok(Caption { text: text.to_owned(), kind: CaptionKind::Original, of: of as i32, tokens })
         };
         row.captions.iter().enumerate().map(caption).collect()
@@ -228,20 +246,17 @@ impl Files {
                 }
             }
         }
-        for (writer, samples) in self.writers.iter_mut().zip(&by_view) {
+        for (writer, samples) in self.writers.iter_mut().zip(by_view) {
             writer.write(samples)?;
         }
         Ok(count)
     }
 
-    fn finish(self, config: &Config, shard: &ShardPlan) -> Result<Filled> {
+    fn finish(self, shard: &ShardPlan) -> Result<Filled> {
         let finish = |(view, writer): (usize, ShardWriter)| {
-            writer.finish()?;
-            let path = ShardEntry::path_of(&shard.split, view as u32, shard.number);
-            let file = config.out.join(&path);
+            let Written { bytes, sha256 } = writer.finish()?;
             let (split, number, view) = (shard.split.clone(), shard.number, view as u32);
-            let bytes = file.path().metadata().with_context(|| format!("cannot read {file}"))?.len();
-            let sha256 = sha256_file(file.path())?;
+            let path = ShardEntry::path_of(&split, view, number);
             Ok(ShardEntry { path, split, view, number, rows: self.rows, bytes, sha256 })
         };
         let entries = self.writers.into_par_iter().enumerate().map(finish).collect::<Result<_>>()?;

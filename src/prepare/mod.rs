@@ -19,6 +19,7 @@ mod standing;
 mod state;
 mod summary;
 pub mod tokenize;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};

@@ -185,10 +185,10 @@ fn shard(old: &Path, new: &Path, tokenizer: &WordPieces, progress: &Progress) ->
             Ok(sample)
         });
         let block = block.collect::<Result<Vec<Sample>>>()?;
-        writer.write(&block)?;
         progress.add(block.len() as u64, String::new);
+        writer.write(block)?;
     }
-    writer.finish()
+    writer.finish().map(drop)
 }
 
 /// A damaged picture is not given a new checksum.

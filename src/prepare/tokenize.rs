@@ -5,8 +5,12 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Map, Value, json};
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::{AddedToken, Tokenizer, TruncationParams};
 
+use super::words::Words;
 use crate::files::sha256_hex;
 use crate::sample::TokenIds;
 use crate::shard::manifest::TokenizerId;
@@ -21,6 +25,8 @@ const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 pub struct WordPieces {
     tokenizer: Tokenizer,
     max_tokens: usize,
+    /// The ids of `[CLS]` and `[SEP]`, where a text's ids are those of its words in a row.
+    by_word: Option<[i32; 2]>,
 }
 
 impl WordPieces {
@@ -54,7 +60,9 @@ impl WordPieces {
         let frame = tokenizer.encode_fast("", true).map_err(|error| anyhow!(error))?;
         let framed = frame.get_tokens() == ["[CLS]", "[SEP]"];
         ensure!(framed, "not a tokenizer that frames a text by [CLS] and [SEP]");
-        Ok(Self { tokenizer, max_tokens })
+        let marks = [frame.get_ids()[0] as i32, frame.get_ids()[1] as i32];
+        let by_word = spaces_part_words(&tokenizer).then_some(marks);
+        Ok(Self { tokenizer, max_tokens, by_word })
     }
 
     /// The ids of a text with `[CLS]` and `[SEP]`, cut before `[SEP]` to the most allowed.
@@ -62,8 +70,31 @@ impl WordPieces {
     /// # Errors
     /// If the tokenizer's own rules fail on the text; BERT's never do.
     pub fn encode(&self, text: &str) -> Result<TokenIds> {
-        let encoding = self.tokenizer.encode_fast(text, true).map_err(|error| anyhow!(error))?;
-        Ok(TokenIds(encoding.get_ids().iter().map(|&id| id as i32).collect()))
+        Ok(TokenIds(self.ids(text, true)?))
+    }
+
+    /// The same ids, through the words that were met before; every `words` with one tokenizer only.
+    ///
+    /// # Errors
+    /// As [`WordPieces::encode`].
+    pub fn encode_known(&self, text: &str, words: &mut Words) -> Result<TokenIds> {
+        let Some([begin, end]) = self.by_word else { return self.encode(text) };
+        let most = self.max_tokens - 1;
+        let mut ids = vec![begin];
+        for word in text.split([' ', '\t', '\n', '\r']) {
+            words.append(word, &mut ids, || self.ids(word, false))?;
+            if ids.len() >= most {
+                break;
+            }
+        }
+        ids.truncate(most);
+        ids.push(end);
+        Ok(TokenIds(ids))
+    }
+
+    fn ids(&self, text: &str, framed: bool) -> Result<Vec<i32>> {
+        let encoding = self.tokenizer.encode_fast(text, framed).map_err(|error| anyhow!(error))?;
+        Ok(encoding.get_ids().iter().map(|&id| id as i32).collect())
     }
 
     /// Which vocabulary the ids belong to.
@@ -75,6 +106,16 @@ impl WordPieces {
         let lines: String = (0..vocab_size).flat_map(|id| [by_id.get(&id).unwrap_or(&empty), "\n"]).collect();
         TokenizerId { sha256: sha256_hex(lines.as_bytes()), vocab_size, max_tokens: self.max_tokens as u32 }
     }
+}
+
+/// Whether what stands beyond a space never matters to a word's ids, as with BERT's own tokenizers.
+fn spaces_part_words(tokenizer: &Tokenizer) -> bool {
+    let plain =
+        |token: &AddedToken| !token.lstrip && !token.rstrip && !token.content.contains(char::is_whitespace);
+    matches!(tokenizer.get_normalizer(), Some(NormalizerWrapper::BertNormalizer(_)))
+        && matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)))
+        && matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_))
+        && tokenizer.get_added_tokens_decoder().values().all(plain)
 }
 
 /// BERT's uncased tokenizer over a vocabulary of one token a line.
@@ -114,7 +155,13 @@ fn from_json(text: &str) -> Result<Tokenizer> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::strategy::Strategy;
+
     use super::*;
+
+    static BUNDLED: LazyLock<Tokenizer> = LazyLock::new(|| from_vocabulary(VOCABULARY).unwrap());
 
     fn ids(text: &str) -> Vec<i32> {
         WordPieces::bundled(64).unwrap().encode(text).unwrap().0
@@ -124,6 +171,31 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), content).unwrap();
         file
+    }
+
+    proptest::proptest! {
+        /// Words of every kind, also twice, with all kinds of spaces between them.
+        #[test]
+        fn known_words_have_the_ids_of_whole_texts(
+            parts in proptest::collection::vec(
+                proptest::prop_oneof![
+                    "[a-zA-Z0-9,.'-]{0,9}",
+                    "\\PC{0,5}",
+                    "[\u{0}-\u{2f}\u{85}\u{a0}\u{300}-\u{310}\u{3000}\u{4e00}-\u{4e10}]{0,3}",
+                    proptest::sample::select(&[
+                        " ", "  ", "\t", "\n", "\r", "[SEP]", "[MASK]x", "a man", "cafe\u{301}", "二匹", "\u{301}",
+                    ][..]).prop_map(str::to_owned),
+                ],
+                0..24,
+            ),
+            max_tokens in 3..20_usize,
+        ) {
+            let (text, pieces) = (parts.concat(), WordPieces::checked(BUNDLED.clone(), max_tokens).unwrap());
+            let mut words = Words::default();
+            let whole = pieces.encode(&text).unwrap();
+            proptest::prop_assert_eq!(&pieces.encode_known(&text, &mut words).unwrap(), &whole);
+            proptest::prop_assert_eq!(&pieces.encode_known(&text, &mut words).unwrap(), &whole);
+        }
     }
 
     const SMALL: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\n##s\n";

@@ -17,4 +17,4 @@ pub use manifest::{Dataset, Manifest, ShardEntry};
 pub use open_files::OpenFiles;
 pub use reader::{ShardReader, StoredRow, Texts};
 pub use schema::Pixels;
-pub use writer::ShardWriter;
+pub use writer::{ShardWriter, Written};

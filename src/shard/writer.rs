@@ -1,6 +1,7 @@
 //! Samples → one shard file: whole or absent, with one picture per data page, so that the page
 //! index is a byte map of the pictures.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::schema::{Pixels, arrow_schema};
-use crate::files::Pending;
+use crate::files::{Hashing, Pending};
 use crate::sample::{Augment, Caption, Sample, Stored};
 
 /// Row groups are closed at this many bytes of pictures.
@@ -26,9 +27,18 @@ const ROW_GROUP_BYTES: usize = 48 << 20;
 /// Rows of text and tokens a page: random access to one row reads one page.
 const TEXT_PAGE_ROWS: usize = 64;
 
+/// What stands at a shard's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file, in lower-case hexadecimal.
+    pub sha256: String,
+}
+
 /// Writes the rows of one shard in order.
 pub struct ShardWriter {
-    writer: ArrowWriter<std::fs::File>,
+    writer: ArrowWriter<Hashing<File>>,
     pending: Pending,
     schema: SchemaRef,
     waiting: Vec<Sample>,
@@ -43,7 +53,8 @@ impl ShardWriter {
     pub fn create(path: &Path, pixels: Pixels) -> Result<Self> {
         let pending = Pending::create(path)?;
         let schema = arrow_schema(pixels);
-        let writer = ArrowWriter::try_new(pending.handle()?, schema.clone(), Some(properties()))
+        let file = Hashing::new(pending.handle()?);
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties()))
             .map_err(|error| failed(&pending, error))?;
         Ok(Self { writer, pending, schema, waiting: Vec::new(), group_bytes: 0 })
     }
@@ -53,10 +64,10 @@ impl ShardWriter {
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn write(&mut self, samples: &[Sample]) -> Result<()> {
+    pub fn write(&mut self, samples: impl IntoIterator<Item = Sample>) -> Result<()> {
         for sample in samples {
             self.group_bytes += sample.stored.bytes().len();
-            self.waiting.push(sample.clone());
+            self.waiting.push(sample);
             let group_is_full = self.group_bytes >= ROW_GROUP_BYTES;
             if group_is_full || self.waiting.len() == TEXT_PAGE_ROWS {
                 self.write_waiting()?;
@@ -79,10 +90,12 @@ impl ShardWriter {
     ///
     /// # Errors
     /// If the disk is full or fails; the name is then untouched.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(mut self) -> Result<Written> {
         self.write_waiting()?;
-        self.writer.close().map_err(|error| failed(&self.pending, error))?;
-        self.pending.commit()
+        let file = self.writer.into_inner().map_err(|error| failed(&self.pending, error))?;
+        self.pending.commit()?;
+        let (bytes, sha256) = file.finish();
+        Ok(Written { bytes, sha256 })
     }
 }
 

@@ -11,7 +11,7 @@ use pairmill::sample::{Sample, Stored};
 use pairmill::shard::{Dataset, Pixels, ShardReader};
 use serde_json::json;
 
-use crate::load::{Recipe, SIDE, SMALL};
+use crate::dataset::{Recipe, SIDE, SMALL};
 use crate::shards::shards;
 
 struct Member {

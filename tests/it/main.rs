@@ -1,6 +1,7 @@
 //! One crate of integration tests (each further one would link arrow and libtorch again), a module a boundary.
 
 mod augment;
+mod dataset;
 mod decode;
 mod export;
 mod faults;

@@ -1,5 +1,6 @@
 //! The shard format: what is written is what is read, three ways.
 
+use pairmill::files::sha256_file;
 use pairmill::sample::{Augment, Caption, CaptionKind, Crop, Sample, Stored, TokenIds};
 use pairmill::shard::{Pixels, ShardReader, ShardWriter};
 
@@ -32,8 +33,10 @@ fn check(pixels: Pixels, samples: &[Sample]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("train/v0-00000.parquet");
     let mut writer = ShardWriter::create(&path, pixels).unwrap();
-    samples.chunks(100).for_each(|chunk| writer.write(chunk).unwrap());
-    writer.finish().unwrap();
+    samples.chunks(100).for_each(|chunk| writer.write(chunk.to_vec()).unwrap());
+    let written = writer.finish().unwrap();
+    assert_eq!(written.bytes, path.metadata().unwrap().len());
+    assert_eq!(written.sha256, sha256_file(&path).unwrap());
 
     let reader = ShardReader::open(&path).unwrap();
     assert_eq!((reader.rows(), reader.pixels()), (samples.len(), pixels));
@@ -76,7 +79,7 @@ fn a_cut_shard_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("v0-00000.parquet");
     let mut writer = ShardWriter::create(&path, Pixels::Image).unwrap();
-    writer.write(&[sample(0, 0, Stored::Jpeg(vec![7; 1000]))]).unwrap();
+    writer.write([sample(0, 0, Stored::Jpeg(vec![7; 1000]))]).unwrap();
     writer.finish().unwrap();
     let reader = ShardReader::open(&path).unwrap();
     let whole = std::fs::read(&path).unwrap();
@@ -95,7 +98,7 @@ fn how_many_rows_are_handed_over_at_a_time_never_shows() {
     let written = |block: usize| {
         let path = folder.path().join(format!("{block}.parquet"));
         let mut writer = ShardWriter::create(&path, Pixels::Image).unwrap();
-        rows.chunks(block).for_each(|block| writer.write(block).unwrap());
+        rows.chunks(block).for_each(|block| writer.write(block.to_vec()).unwrap());
         writer.finish().unwrap();
         std::fs::read(path).unwrap()
     };

@@ -11,7 +11,8 @@ use pairmill::load::{Batcher, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, s
 use pairmill::shard::Dataset;
 use proptest::prelude::*;
 
-use crate::load::{Recipe, SMALL, damage_a_picture};
+use crate::dataset::{Recipe, SMALL};
+use crate::load::damage_a_picture;
 use crate::world::World;
 
 pub fn shards(arguments: &str, folders: &[&Path]) -> (Option<i32>, String, String) {

@@ -117,8 +117,7 @@ mod tests {
             for view in 0..2 {
                 let path = ShardEntry::path_of("val", view, number as u32);
                 let mut writer = ShardWriter::create(&root.join(&path), Pixels::Raw { side: 2 }).unwrap();
-                let samples: Vec<Sample> = (first..first + rows).map(|key| sample(key, view)).collect();
-                writer.write(&samples).unwrap();
+                writer.write((first..first + rows).map(|key| sample(key, view))).unwrap();
                 writer.finish().unwrap();
                 entries.push(ShardEntry {
                     path,

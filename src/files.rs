@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
@@ -14,6 +15,7 @@ const TEMPORARY: (&str, &str) = (".pairmill-", ".tmp");
 pub struct Pending {
     file: tempfile::NamedTempFile,
     path: PathBuf,
+    syncing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Pending {
@@ -29,7 +31,7 @@ impl Pending {
             .suffix(TEMPORARY.1)
             .tempfile_in(folder)
             .with_context(|| format!("cannot write in {}", folder.display()))?;
-        Ok(Self { file, path: path.to_owned() })
+        Ok(Self { file, path: path.to_owned(), syncing: None })
     }
 
     /// Another handle on the same file, for writers that want to own theirs.
@@ -38,6 +40,28 @@ impl Pending {
     /// If the operating system refuses one.
     pub fn handle(&self) -> Result<File> {
         Ok(self.file.as_file().try_clone()?)
+    }
+
+    /// Begins to bring to the disk, in the background, what was written so far: so much less has
+    /// [`Pending::commit`] to wait for.
+    ///
+    /// # Errors
+    /// If the disk failed since the last time.
+    pub fn sync_soon(&mut self) -> Result<()> {
+        if self.syncing.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return Ok(());
+        }
+        self.synced().with_context(|| self.failed())?;
+        let file = self.handle()?;
+        let thread = thread::Builder::new().name("sync".to_owned()).spawn(move || file.sync_data());
+        self.syncing = thread.ok(); // no thread, no head start
+        Ok(())
+    }
+
+    /// An error of the disk is told once, to whoever asks first.
+    fn synced(&mut self) -> io::Result<()> {
+        let Some(thread) = self.syncing.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that flushes it panicked")))
     }
 
     /// The message of whoever fails to write it.
@@ -49,9 +73,11 @@ impl Pending {
     ///
     /// # Errors
     /// If any of the three fails; the final name is then untouched.
-    pub fn commit(self) -> Result<()> {
+    pub fn commit(mut self) -> Result<()> {
+        let synced = self.synced();
         let path = self.path;
         let failed = || format!("cannot write {}", path.display());
+        synced.with_context(failed)?;
         self.file.as_file().sync_all().with_context(failed)?;
         make_readable(self.file.as_file()).with_context(failed)?;
         self.file.persist(&path).map_err(|error| error.error).with_context(failed)?;
@@ -203,6 +229,20 @@ mod tests {
         remove_temporary(folder.path()).unwrap();
         assert!(!ours.exists() && other.exists());
         remove_temporary(&ours).unwrap();
+    }
+
+    #[test]
+    fn a_file_flushed_on_the_way_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mut pending = Pending::create(&path).unwrap();
+        for part in 0..20_u8 {
+            pending.write_all(&[part; 1000]).unwrap();
+            pending.sync_soon().unwrap();
+        }
+        pending.commit().unwrap();
+        let expected: Vec<u8> = (0..20).flat_map(|part| [part; 1000]).collect();
+        assert_eq!(fs::read(path).unwrap(), expected);
     }
 
     #[test]

@@ -24,8 +24,7 @@ pub(super) fn decode(mut jpeg: Jpeg<'_>, turn: Turn, needs: &[Need]) -> Option<S
     let scale = Scale::ALL.into_iter().find(|scale| scale.divisor() == divisor)?;
     let size = turn.size(jpeg.width(), jpeg.height());
     let region = region(&mut jpeg, turn, scale, size, needs);
-    let mut pixels = vec![0; region.bytes()];
-    jpeg.decode(scale, region, &mut pixels).ok()?;
+    let pixels = jpeg.decode(scale, region).ok()?;
     let edges = edges(&jpeg, turn, scale, region);
     let upright = turn.apply(Rgb::new(region.width, region.height, pixels));
     Some(Source::part(upright, size, divisor, edges))
@@ -99,5 +98,5 @@ pub(super) fn decode_into(bytes: &[u8], width: u32, height: u32, out: &mut [u8])
     let Some(mut jpeg) = open(bytes) else { return false };
     let fits = (jpeg.width(), jpeg.height()) == (width, height) && !jpeg.is_gray();
     let whole = jpeg.whole(Scale::Full);
-    fits && jpeg.decode(Scale::Full, whole, out).is_ok()
+    fits && jpeg.decode_into(Scale::Full, whole, out).is_ok()
 }

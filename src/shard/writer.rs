@@ -22,8 +22,8 @@ use super::schema::{Pixels, arrow_schema};
 use crate::files::{Hashing, Pending};
 use crate::sample::{Augment, Caption, Sample, Stored};
 
-/// Row groups are closed at this many bytes of pictures.
-const ROW_GROUP_BYTES: usize = 48 << 20;
+/// Row groups are closed at this many bytes of pictures: so much of a shard is in memory.
+const ROW_GROUP_BYTES: usize = 16 << 20;
 /// Rows of text and tokens a page: random access to one row reads one page.
 const TEXT_PAGE_ROWS: usize = 64;
 
@@ -74,6 +74,7 @@ impl ShardWriter {
             }
             if group_is_full {
                 self.writer.flush().map_err(|error| failed(&self.pending, error))?;
+                self.pending.sync_soon()?;
                 self.group_bytes = 0;
             }
         }

@@ -1,6 +1,8 @@
 //! JPEG → RGB pixels.
 
 use std::ffi::c_int;
+use std::mem::MaybeUninit;
+use std::slice;
 
 use turbojpeg_sys as sys;
 
@@ -152,15 +154,34 @@ impl<'a> Jpeg<'a> {
         }
     }
 
-    /// Decodes a region, one that [`Jpeg::whole`] or [`Jpeg::around`] gave for this `scale`, into
-    /// its RGB pixels (`[height, width, 3]`). The rest of the file is read too, and must be sound.
+    /// Decodes a region, one that [`Jpeg::whole`] or [`Jpeg::around`] gave for this `scale`: its RGB
+    /// pixels (`[height, width, 3]`). The rest of the file is read too, and must be sound.
     ///
     /// # Errors
     /// If the bytes break the format's rules anywhere, or the region cannot be decoded alone.
+    pub fn decode(&mut self, scale: Scale, region: Region) -> Result<Vec<u8>, Error> {
+        let mut pixels = Vec::with_capacity(region.bytes());
+        self.decode_to(scale, region, &mut pixels.spare_capacity_mut()[..region.bytes()])?;
+        // SAFETY: there is room for as many bytes, and a decoder without a complaint has written
+        // every pixel of every row.
+        unsafe { pixels.set_len(region.bytes()) };
+        Ok(pixels)
+    }
+
+    /// As [`Jpeg::decode`], into memory that is there.
+    ///
+    /// # Errors
+    /// Those of [`Jpeg::decode`]; what `out` holds then is not said.
     ///
     /// # Panics
     /// If `out` does not hold the region's bytes.
-    pub fn decode(&mut self, scale: Scale, region: Region, out: &mut [u8]) -> Result<(), Error> {
+    pub fn decode_into(&mut self, scale: Scale, region: Region, out: &mut [u8]) -> Result<(), Error> {
+        // SAFETY: a byte that is there may be taken for one that may not; only bytes are written.
+        let out = unsafe { slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len()) };
+        self.decode_to(scale, region, out)
+    }
+
+    fn decode_to(&mut self, scale: Scale, region: Region, out: &mut [MaybeUninit<u8>]) -> Result<(), Error> {
         assert_eq!(out.len(), region.bytes(), "bytes of the region");
         let whole = self.whole(scale);
         let inside = region.right() <= whole.right() && region.bottom() <= whole.bottom();
@@ -178,12 +199,12 @@ impl<'a> Jpeg<'a> {
         let code = unsafe { sys::tj3SetCroppingRegion(self.handle.raw(), sys::tjregion { x, y, w, h }) };
         self.handle.check(code)?;
         let (from, length) = (self.bytes.as_ptr(), self.bytes.len() as sys::size_t);
-        let (pitch, format) = ((region.width * 3) as c_int, sys::TJPF_TJPF_RGB);
+        let (to, pitch) = (out.as_mut_ptr().cast(), (region.width * 3) as c_int);
+        let format = sys::TJPF_TJPF_RGB;
         // SAFETY: the instance is alive; the bytes are those whose header was read, unchanged while
         // they are borrowed, so the picture has the size that `whole` was computed from; `out` holds
         // as many rows of `pitch` bytes as the region (or, uncropped, the whole picture) has.
-        let code =
-            unsafe { sys::tj3Decompress8(self.handle.raw(), from, length, out.as_mut_ptr(), pitch, format) };
+        let code = unsafe { sys::tj3Decompress8(self.handle.raw(), from, length, to, pitch, format) };
         self.handle.check(code)
     }
 }

@@ -1,8 +1,10 @@
 //! Files that are whole or absent, and their hashes.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
@@ -98,6 +100,41 @@ impl Write for Pending {
     }
 }
 
+/// A file with a place of its own to read from, where other handles on it share one that each moves
+/// under the others.
+#[derive(Clone)]
+pub struct Positioned {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Positioned {
+    /// The file, read from byte `at` on.
+    pub fn new(file: Arc<File>, at: u64) -> Self {
+        Self { file, at }
+    }
+}
+
+impl Read for Positioned {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Positioned {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
 /// Passes bytes on and keeps their number and hash.
 pub struct Hashing<W> {
     inner: W,
@@ -131,15 +168,9 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 /// Temporary files are private; what is published is as readable as any other file.
-#[cfg(unix)]
 fn make_readable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &File) -> io::Result<()> {
-    Ok(())
 }
 
 /// Writes `bytes` to `path`, whole or not at all.

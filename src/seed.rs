@@ -22,6 +22,10 @@ pub enum Purpose {
     Weights = 5,
     /// Dropout of one training step.
     Dropout = 6,
+    /// Where the square is that a step sees of a stored picture.
+    Crop = 7,
+    /// Flip and jitter of what a step sees.
+    Jitter = 8,
 }
 
 /// The seed at an address.

@@ -1,5 +1,6 @@
 //! The command line of `shards`.
 
+mod bench;
 mod export;
 mod order;
 mod retokenize;
@@ -21,6 +22,7 @@ use crate::progress::Verbosity;
 use crate::shard::Dataset;
 use crate::show::sheet;
 use crate::store::Location;
+use bench::{Bench, BenchArgs};
 use export::ExportArgs;
 use retokenize::RetokenizeArgs;
 
@@ -48,6 +50,13 @@ enum CommandArgs {
     ///
     /// Columns: step (within the epoch, from 0), rank, key, view, caption (index in the row's list).
     Order(OrderArgs),
+    /// Read epochs as `train` would, without a model, and say how fast that goes
+    ///
+    /// The last line on stdout with --json: images_per_second over all epochs, epochs (images/s of
+    /// each), workers, encoding, peak_rss_mb, and where the time went, in seconds summed over workers.
+    ///
+    /// Example: shards bench shards --batch 256 --workers 2
+    Bench(BenchArgs),
     /// A contact sheet: stored pictures, all views side by side, with their captions
     ///
     /// Example: shards show shards --split train -n 64 --out sheet.html
@@ -155,6 +164,8 @@ pub enum Command {
     Stats(Dataset, Format, Verbosity),
     /// `shards order`
     Order(Ordering),
+    /// `shards bench`
+    Bench(Bench),
     /// `shards show`
     Show(Showing),
     /// `shards export`
@@ -208,6 +219,7 @@ impl Args {
                 Command::Stats(Dataset::open(&args.dir)?, format, verbosity)
             }
             CommandArgs::Order(args) => Command::Order(args.resolve()?),
+            CommandArgs::Bench(args) => Command::Bench(args.resolve()?),
             CommandArgs::Show(args) => {
                 let dataset = Dataset::open(&args.dir)?;
                 Command::Show(Showing { dataset, split: args.split, images: args.n.get(), out: args.out })
@@ -245,6 +257,7 @@ pub fn run(command: Command, out: &mut impl Write) -> Result<()> {
         Command::Verify(dataset, verbosity) => verify::run(&dataset, verbosity, out),
         Command::Stats(dataset, format, verbosity) => stats::run(&dataset, format, verbosity, out),
         Command::Order(ordering) => order::run(ordering, out),
+        Command::Bench(bench) => bench::run(bench, out),
         Command::Show(showing) => {
             sheet::write(&showing.dataset, showing.split.as_deref(), showing.images, &showing.out)?;
             Ok(writeln!(out, "{}", showing.out.display())?)

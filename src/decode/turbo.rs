@@ -4,6 +4,7 @@ use image::metadata::Orientation;
 use jpeg_turbo::{Jpeg, Region, Scale};
 
 use super::part::{self, Need, Source};
+use super::stored::Cut;
 use super::turn::Turn;
 use crate::sample::Rgb;
 
@@ -93,10 +94,36 @@ fn exif(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Decodes into a `[height, width, 3]` slice. Whether that was possible.
-pub(super) fn decode_into(bytes: &[u8], width: u32, height: u32, out: &mut [u8]) -> bool {
-    let Some(mut jpeg) = open(bytes) else { return false };
-    let fits = (jpeg.width(), jpeg.height()) == (width, height) && !jpeg.is_gray();
-    let whole = jpeg.whole(Scale::Full);
-    fits && jpeg.decode_into(Scale::Full, whole, out).is_ok()
+/// Decodes a square of a colour picture of `width`×`height` pixels into a `[side, side, 3]` slice.
+/// Whether that was possible.
+pub(super) fn decode_into(
+    bytes: &[u8],
+    (width, height): (u32, u32),
+    cut: Cut,
+    scratch: &mut Vec<u8>,
+    out: &mut [u8],
+) -> bool {
+    let Some(mut jpeg) = open(bytes).filter(|jpeg| (jpeg.width(), jpeg.height()) == (width, height)) else {
+        return false;
+    };
+    if jpeg.is_gray() {
+        return false;
+    }
+    let (x, y, side) = (cut.x as u32, cut.y as u32, cut.side as u32);
+    let wanted = Region { x, y, width: side, height: side };
+    let region = jpeg.lines_around(wanted, Scale::Full);
+    if region == wanted {
+        return jpeg.decode_into(Scale::Full, region, out).is_ok();
+    }
+    scratch.resize(region.bytes(), 0);
+    let decoded = jpeg.decode_into(Scale::Full, region, scratch).is_ok();
+    if decoded {
+        let inside = Cut { x: cut.x - region.x as usize, ..cut };
+        inside.copy(
+            &scratch[(y - region.y) as usize * region.width as usize * 3..],
+            region.width as usize,
+            out,
+        );
+    }
+    decoded
 }

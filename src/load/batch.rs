@@ -1,16 +1,17 @@
 //! Rows → one batch of plain buffers.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use super::error::{LoadError, Place};
+use super::draw::{Brush, Window};
+use super::error::LoadError;
+use super::meter::Meter;
 use super::order::Order;
 use super::pairs::{Pairs, Row};
 use super::slab::{Slab, Slabs};
-use crate::decode::decode_stored_into;
-use crate::shard::{Pixels, StoredRow};
+use crate::shard::Lists;
 
 /// Token rows are padded to a multiple of this, so that few shapes occur.
 const TOKEN_STEP: usize = 8;
@@ -33,13 +34,16 @@ pub struct Batch {
     /// The longest row, rounded up to a multiple of 8 (at most the loader's `max_tokens`).
     pub max_len: usize,
     /// Key of each row.
-    pub keys: Vec<String>,
+    pub keys: Keys,
     /// View that each row shows.
     pub views: Vec<u32>,
     /// Index of each row's caption in its list.
     pub captions: Vec<u32>,
     /// SHA-256 of each row's source.
     pub sources: Vec<[u8; 32]>,
+    /// Rows whose picture is damaged, with what is wrong, where the loader skips such: their pixels
+    /// are 0, their texts are right, and they are to be left out of the loss.
+    pub bad: Vec<(usize, LoadError)>,
 }
 
 impl Batch {
@@ -49,12 +53,48 @@ impl Batch {
     }
 }
 
+/// Keys of rows, in one buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys(Lists<u8>);
+
+impl Keys {
+    /// Appends a key.
+    pub fn push(&mut self, key: &str) {
+        self.0.push(key.bytes());
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A row's key.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn get(&self, row: usize) -> &str {
+        std::str::from_utf8(self.0.get(row)).expect("it was packed from a string")
+    }
+
+    /// The keys, row by row.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        (0..self.len()).map(|row| self.get(row))
+    }
+}
+
 /// What is made of each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Side of the centre crop in pixels; `None` keeps the stored square, or the largest square in
-    /// every picture where they are not square.
+    /// Side of the crop in pixels; `None` keeps the stored square, or the largest square in every
+    /// picture where they are not square.
     pub crop: Option<u32>,
+    /// Draws the crop's place by (seed, epoch, key), another each epoch; otherwise it is the centre.
+    pub random_crop: bool,
     /// Longest row of token ids, `[CLS]` and `[SEP]` included.
     pub max_tokens: usize,
 }
@@ -65,6 +105,8 @@ pub struct Batcher {
     order: Order,
     shape: Shape,
     slabs: Slabs,
+    skips_bad: bool,
+    meter: Arc<Meter>,
 }
 
 impl Batcher {
@@ -75,7 +117,14 @@ impl Batcher {
     pub fn new(pairs: Arc<Pairs>, order: Order, shape: Shape) -> Result<Self> {
         check_crop(&pairs, shape.crop)?;
         ensure!(shape.max_tokens >= 3, "max_tokens must be at least 3: [CLS], a token and [SEP]");
-        Ok(Self { pairs, order, shape, slabs: Slabs::new(1) })
+        let (slabs, meter) = (Slabs::new(1), Arc::default());
+        Ok(Self { pairs, order, shape, slabs, skips_bad: false, meter })
+    }
+
+    /// The same, but a row whose picture is damaged is named in [`Batch::bad`] and ends nothing.
+    #[must_use]
+    pub fn skipping_bad(self) -> Self {
+        Self { skips_bad: true, ..self }
     }
 
     /// The same, keeping up to `slabs` image buffers for use in later batches.
@@ -93,6 +142,10 @@ impl Batcher {
         &self.pairs
     }
 
+    pub(super) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
     /// The batch of a step.
     ///
     /// # Errors
@@ -103,25 +156,46 @@ impl Batcher {
     /// If the epoch has no such step.
     pub fn batch(&self, epoch: u64, step: u64) -> Result<Batch, LoadError> {
         let spec = self.order.spec();
-        let rows: Vec<u64> = self.order.batch(epoch, step).collect();
-        let side = self.shape.crop.unwrap_or(self.pairs.side()) as usize;
-        let images = self.slabs.take(rows.len() * side * side * 3);
-        let mut batch = Batch { epoch, step, side, images, ..Batch::default() };
+        let rows: Vec<Row> =
+            self.order.batch(epoch, step).map(|row| self.pairs.row(row)).collect::<Result<_, _>>()?;
+        let mut batch = self.pictures(&rows, epoch, step)?;
         let mut texts = Vec::with_capacity(rows.len());
-        let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
-        for row in rows {
-            let row = self.pairs.row(row)?;
-            let view = row.view(spec.seed, epoch);
+        for row in &rows {
             let caption = row.caption(spec.seed, spec.weights, epoch)?;
-            let out = &mut batch.images[batch.keys.len() * side * side * 3..][..side * side * 3];
-            draw(&row, view, side, out, &mut bytes, &mut scratch)?;
             texts.push(row.tokens(caption));
-            batch.keys.push(row.key().to_owned());
-            batch.views.push(view);
+            batch.keys.push(row.key());
             batch.captions.push(caption as u32);
             batch.sources.push(*row.source());
         }
         (batch.tokens, batch.lengths, batch.max_len) = pad(&texts, self.shape.max_tokens);
+        Ok(batch)
+    }
+
+    fn pictures(&self, rows: &[Row], epoch: u64, step: u64) -> Result<Batch, LoadError> {
+        let seed = self.order.spec().seed;
+        let side = self.shape.crop.unwrap_or(self.pairs.side()) as usize;
+        let size = side * side * 3;
+        let images = self.slabs.take(rows.len() * size);
+        let mut batch = Batch { epoch, step, side, images, ..Batch::default() };
+        let mut brush = Brush::default();
+        let began = Instant::now();
+        for (place, row) in rows.iter().enumerate() {
+            let view = row.view(seed, epoch);
+            let window = match self.shape.random_crop {
+                true => Window::random(side, seed, epoch, row.key()),
+                false => Window::centre(side),
+            };
+            let out = &mut batch.images[place * size..][..size];
+            match brush.draw(row, view, window, out) {
+                Err(error) if self.skips_bad && error.is_of_a_sample() => {
+                    out.fill(0);
+                    batch.bad.push((place, error));
+                }
+                drawn => drawn?,
+            }
+            batch.views.push(view);
+        }
+        self.meter.add(&brush, began.elapsed());
         Ok(batch)
     }
 }
@@ -133,74 +207,6 @@ pub(super) fn check_crop(pairs: &Pairs, crop: Option<u32>) -> Result<()> {
     ensure!(crop > 0, "the crop must be at least one pixel");
     ensure!(crop <= side, "a crop of {crop} pixels is larger than the stored pictures, which have {side}");
     Ok(())
-}
-
-/// Draws the centred square of `side` pixels of one row's picture into `out`, its place in the batch.
-/// `bytes` and `scratch` are buffers.
-pub(super) fn draw(
-    row: &Row,
-    view: u32,
-    side: usize,
-    out: &mut [u8],
-    bytes: &mut Vec<u8>,
-    scratch: &mut Vec<u8>,
-) -> Result<(), LoadError> {
-    let (pixels, stored) = row.picture(view, bytes)?;
-    let bad = |why| LoadError::Sample { place: row.place(view), why };
-    let (width, height) = (stored.width as usize, stored.height as usize);
-    if side > width || side > height {
-        return Err(bad(format!("it is stored as {width}x{height}: a square of {side} does not fit")));
-    }
-    at_place(
-        || row.place(view),
-        || match pixels {
-            Pixels::Raw { .. } if bytes.len() != width * height * 3 => {
-                Err("its pixels have another size".into())
-            }
-            Pixels::Raw { .. } => {
-                copy_centre(bytes, width, height, side, out);
-                Ok(())
-            }
-            Pixels::Image => draw_file(bytes, stored, side, out, scratch),
-        },
-    )
-}
-
-/// Errors and panics of work on one row, with its place.
-fn at_place(place: impl Fn() -> Place, work: impl FnOnce() -> Result<(), String>) -> Result<(), LoadError> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(done) => done.map_err(|why| LoadError::Sample { place: place(), why }),
-        Err(panic) => Err(LoadError::panicked(Some(place()), &*panic)),
-    }
-}
-
-fn draw_file(
-    bytes: &[u8],
-    stored: StoredRow,
-    side: usize,
-    out: &mut [u8],
-    scratch: &mut Vec<u8>,
-) -> Result<(), String> {
-    let (width, height) = (stored.width as usize, stored.height as usize);
-    let decode = |out: &mut [u8]| {
-        decode_stored_into(bytes, stored.width, stored.height, out).map_err(|error| error.to_string())
-    };
-    if (width, height) == (side, side) {
-        return decode(out);
-    }
-    scratch.resize(width * height * 3, 0);
-    decode(scratch)?;
-    copy_centre(scratch, width, height, side, out);
-    Ok(())
-}
-
-/// The centred square; an odd margin leaves its extra pixel on the right or bottom.
-fn copy_centre(pixels: &[u8], width: usize, height: usize, side: usize, out: &mut [u8]) {
-    let (left, top) = ((width - side) / 2, (height - side) / 2);
-    let lines = pixels.chunks_exact(width * 3).skip(top);
-    for (line, out) in lines.zip(out.chunks_exact_mut(side * 3)) {
-        out.copy_from_slice(&line[left * 3..][..side * 3]);
-    }
 }
 
 /// `[B, L]` ids padded with 0, the length of each row, and L. A row that is too long keeps its
@@ -238,22 +244,5 @@ mod tests {
             [width(3, 64), width(8, 64), width(9, 64), width(70, 64), width(11, 12)],
             [8, 8, 16, 64, 12]
         );
-    }
-
-    #[test]
-    fn errors_and_panics_name_the_row_that_was_worked_on() {
-        let place = || Place { shard: "a.parquet".into(), row: 3, key: "k".into() };
-        let message = |work: fn() -> Result<(), String>| at_place(place, work).unwrap_err().to_string();
-        assert_eq!(message(|| Err("cut".into())), "row 3 of a.parquet, key k: cut");
-        let panic = "row 3 of a.parquet, key k: a loader thread panicked: oh";
-        assert_eq!(message(|| panic!("oh")), panic);
-    }
-
-    #[test]
-    fn an_odd_margin_leaves_its_extra_pixel_on_the_right_and_bottom() {
-        let pixels: Vec<u8> = (0..5 * 4).flat_map(|at| [at, at, at]).collect();
-        let mut out = vec![0; 2 * 2 * 3];
-        copy_centre(&pixels, 5, 4, 2, &mut out);
-        assert_eq!(out.chunks(3).map(|pixel| pixel[0]).collect::<Vec<_>>(), [6, 7, 11, 12]);
     }
 }

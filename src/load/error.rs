@@ -51,6 +51,16 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// A shard's error in all its words.
+    pub(super) fn shard(error: anyhow::Error) -> Self {
+        Self::Shard(format!("{error:#}"))
+    }
+
+    /// Whether one row's picture is at fault, and other rows may be fine.
+    pub fn is_of_a_sample(&self) -> bool {
+        matches!(self, Self::Sample { .. } | Self::Panic { place: Some(_), .. })
+    }
+
     /// The error of a caught panic.
     pub(super) fn panicked(place: Option<Place>, payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());

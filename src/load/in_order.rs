@@ -3,7 +3,8 @@
 
 use anyhow::Result;
 
-use super::batch::{check_crop, draw};
+use super::batch::check_crop;
+use super::draw::{Brush, Window};
 use super::error::LoadError;
 use super::pairs::{Pairs, Row};
 use crate::sample::Caption;
@@ -56,10 +57,10 @@ impl InOrder<'_> {
         let rows = self.next..self.pairs.rows().min(self.next + self.batch as u64);
         let mut batch = EvalBatch { side, ..EvalBatch::default() };
         batch.images.resize((rows.end - rows.start) as usize * side * side * 3, 0);
-        let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
+        let mut brush = Brush::default();
         for (number, out) in rows.zip(batch.images.chunks_exact_mut(side * side * 3)) {
             let row = self.pairs.row(number)?;
-            draw(&row, 0, side, out, &mut bytes, &mut scratch)?;
+            brush.draw(&row, 0, Window::centre(side), out)?;
             batch.keys.push(row.key().to_owned());
             batch.sources.push(*row.source());
             batch.captions.push(self.captions(number, &row)?);
@@ -72,7 +73,7 @@ impl InOrder<'_> {
     fn captions(&mut self, number: u64, row: &Row) -> Result<Vec<Caption>, LoadError> {
         if number >= self.texts.0 + self.texts.1.keys.len() as u64 {
             let (first, reader) = row.clean_file()?;
-            let texts = reader.texts().map_err(|error| LoadError::Shard(format!("{error:#}")))?;
+            let texts = reader.texts().map_err(LoadError::shard)?;
             self.texts = (first, texts);
         }
         Ok(std::mem::take(&mut self.texts.1.captions[(number - self.texts.0) as usize]))

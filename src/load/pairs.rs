@@ -1,5 +1,5 @@
-//! The rows of a split over one or more datasets, by number. Footers and texts are read when a row of
-//! theirs is first wanted, and kept.
+//! The rows of a split over one or more datasets, by number. Files are opened when a row of theirs is
+//! first wanted.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,16 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context, Result, ensure};
 
 use super::error::{LoadError, Place};
+use super::kept::{Budget, Found, Kept};
 use super::shown::{CaptionWeights, caption_of, view_of};
-use super::texts::PackedTexts;
-use crate::shard::{Dataset, OpenFiles, Pixels, ShardReader, StoredRow};
+use crate::sample::CaptionKind;
+use crate::shard::manifest::ShardViews;
+use crate::shard::{Dataset, OpenFiles, PackedTexts, Pixels, ShardReader, StoredRow};
 
 /// Shard files open at a time: half of what the meanest system in use allows a process (macOS: 256).
 const OPEN: usize = 128;
+/// Bytes of texts and sizes kept in memory: those of two million rows or so.
+const KEPT: usize = 512 << 20;
 
 /// The rows of a split, those of all datasets one after another.
 pub struct Pairs {
@@ -23,22 +27,22 @@ pub struct Pairs {
     shards: Vec<Shard>,
     rows: u64,
     side: u32,
+    slow: Vec<PathBuf>,
 }
 
 struct Shard {
-    number: u32,
     first: u64,
-    rows: usize,
-    paths: Vec<PathBuf>,
-    files: Arc<OpenFiles>,
+    files: ShardViews,
+    open: Arc<OpenFiles>,
+    budget: Arc<Budget>,
     views: Vec<OnceLock<Result<View, LoadError>>>,
-    texts: OnceLock<Result<PackedTexts, LoadError>>,
+    texts: Kept<PackedTexts>,
 }
 
 /// What is known of one file.
 struct View {
     reader: ShardReader,
-    stored: Vec<StoredRow>,
+    stored: Kept<Vec<StoredRow>>,
     checked: Vec<AtomicBool>,
 }
 
@@ -55,8 +59,9 @@ impl Pairs {
             shards: Vec::new(),
             rows: 0,
             side: 0,
+            slow: Vec::new(),
         };
-        let files = Arc::new(OpenFiles::new(OPEN));
+        let (open, budget) = (Arc::new(OpenFiles::new(OPEN)), Arc::new(Budget::new(KEPT)));
         for dataset in datasets {
             ensure!(
                 dataset.manifest.tokenizer.sha256 == first.manifest.tokenizer.sha256,
@@ -64,33 +69,41 @@ impl Pairs {
                 first.root.display(),
                 dataset.root.display()
             );
-            pairs.append(dataset, &files)?;
+            pairs.append(dataset, &open, &budget)?;
         }
         ensure!(pairs.rows > 0, "split `{split}` has no rows");
         Ok(pairs)
     }
 
-    fn append(&mut self, dataset: &Dataset, files: &Arc<OpenFiles>) -> Result<()> {
+    fn append(&mut self, dataset: &Dataset, open: &Arc<OpenFiles>, budget: &Arc<Budget>) -> Result<()> {
         let before = self.shards.len();
-        for shard in dataset.split(&self.split)? {
-            let views = shard.paths.iter().map(|_| OnceLock::new()).collect();
+        for files in dataset.split(&self.split)? {
+            let first = self.rows;
+            self.rows += files.rows;
             self.shards.push(Shard {
-                number: shard.number,
-                first: self.rows,
-                rows: shard.rows as usize,
-                paths: shard.paths,
-                files: files.clone(),
-                views,
-                texts: OnceLock::new(),
+                first,
+                open: open.clone(),
+                budget: budget.clone(),
+                views: files.paths.iter().map(|_| OnceLock::new()).collect(),
+                texts: Kept::new(files.number),
+                files,
             });
-            self.rows += shard.rows;
         }
-        let Some(shard) = self.shards[before..].iter().find(|shard| shard.rows > 0) else { return Ok(()) };
-        let (side, folder) = (shard.view(0)?.stored[0].side(), dataset.root.display());
+        let Some(shard) = self.shards[before..].iter().find(|shard| shard.rows() > 0) else { return Ok(()) };
+        let (side, folder) = (shard.stored(0, 0)?.side(), dataset.root.display());
         let common = if self.side == 0 { side } else { self.side };
         ensure!(side == common, "{folder} stores pictures of side {side}, the data before it of {common}");
         self.side = side;
+        if !shard.view(0)?.reader.is_mapped() {
+            self.slow.push(dataset.root.clone());
+        }
         Ok(())
+    }
+
+    /// Folders of the datasets whose first shard another program has written anew, in a layout that
+    /// is read by the ordinary Arrow reader: right, and slow.
+    pub fn slow(&self) -> &[PathBuf] {
+        &self.slow
     }
 
     /// The split's name.
@@ -120,8 +133,8 @@ impl Pairs {
     pub fn rows_of(&self, keys: &HashSet<String>) -> Result<Vec<u64>, LoadError> {
         let mut rows = Vec::new();
         for shard in self.shards.iter().filter(|_| !keys.is_empty()) {
-            let texts = shard.texts()?;
-            let mine = (0..shard.rows).filter(|&row| keys.contains(texts.key(row)));
+            let texts = shard.view(0)?.reader.packed_texts(None).map_err(LoadError::shard)?;
+            let mine = (0..texts.rows()).filter(|&row| keys.contains(texts.key(row)));
             rows.extend(mine.map(|row| shard.first + row as u64));
         }
         Ok(rows)
@@ -130,44 +143,61 @@ impl Pairs {
     /// A row by its number.
     ///
     /// # Errors
-    /// If its shard's texts cannot be read.
+    /// If its texts cannot be read.
     ///
     /// # Panics
     /// If there is no such row.
     pub fn row(&self, row: u64) -> Result<Row<'_>, LoadError> {
         let shard = &self.shards[self.shards.partition_point(|shard| shard.first <= row) - 1];
-        let texts = shard.texts()?;
-        Ok(Row { shard, texts, row: (row - shard.first) as usize })
+        let row = (row - shard.first) as usize;
+        Ok(Row { shard, texts: shard.texts(row)?, row })
     }
 }
 
 impl Shard {
+    fn rows(&self) -> usize {
+        self.files.rows as usize
+    }
+
     fn view(&self, view: u32) -> Result<&View, LoadError> {
-        let path = &self.paths[view as usize];
+        let (path, size) = (&self.files.paths[view as usize], self.files.sizes[view as usize]);
         let open = || -> Result<View> {
-            let reader = ShardReader::open_among(path, self.files.clone())?;
-            let stored = reader.stored()?;
-            let (found, named) = (stored.len(), self.rows);
-            ensure!(found == named, "{} has {found} rows, not {named} as its table says", path.display());
-            Ok(View {
-                reader,
-                stored,
-                checked: std::iter::repeat_with(AtomicBool::default).take(found).collect(),
-            })
+            let file =
+                self.open.get(path).with_context(|| format!("cannot read the shard {}", path.display()))?;
+            let (found, path) = (file.metadata()?.len(), path.display());
+            ensure!(
+                found == size,
+                "{path} has {found} bytes, not {size} as its table says: it was cut or changed; `shards verify` checks all"
+            );
+            let reader = ShardReader::open_among(&self.files.paths[view as usize], self.open.clone())?;
+            let (found, named) = (reader.rows(), self.rows());
+            ensure!(found == named, "{path} has {found} rows, not {named} as its table says");
+            let checked = std::iter::repeat_with(AtomicBool::default).take(found).collect();
+            Ok(View { reader, stored: Kept::new(self.files.number), checked })
         };
-        once(&self.views[view as usize], open)
+        let made = self.views[view as usize].get_or_init(|| open().map_err(LoadError::shard));
+        made.as_ref().map_err(Clone::clone)
     }
 
-    fn texts(&self) -> Result<&PackedTexts, LoadError> {
-        // Every view has the same texts.
-        let reader = || Ok(PackedTexts::new(self.view(0)?.reader.texts()?));
-        once(&self.texts, reader)
+    fn stored(&self, view: u32, row: usize) -> Result<StoredRow, LoadError> {
+        let view = self.view(view)?;
+        let found = view.stored.find(row, &self.budget, |only| {
+            let stored = view.reader.stored(only)?;
+            let bytes = size_of_val(&*stored);
+            Ok((stored, bytes))
+        })?;
+        Ok(found.all()[found.row(row)])
     }
-}
 
-fn once<T>(cell: &OnceLock<Result<T, LoadError>>, make: impl FnOnce() -> Result<T>) -> Result<&T, LoadError> {
-    let made = cell.get_or_init(|| make().map_err(|error| LoadError::Shard(format!("{error:#}"))));
-    made.as_ref().map_err(Clone::clone)
+    /// Every view has the same texts.
+    fn texts(&self, row: usize) -> Result<Found<'_, PackedTexts>, LoadError> {
+        let view = self.view(0)?;
+        self.texts.find(row, &self.budget, |only| {
+            let texts = view.reader.packed_texts(only)?;
+            let bytes = texts.bytes();
+            Ok((texts, bytes))
+        })
+    }
 }
 
 /// The keys in a file, one a line; empty lines are nothing.
@@ -180,22 +210,25 @@ pub fn read_keys(path: &Path) -> Result<HashSet<String>> {
 }
 
 /// One row of the split.
-#[derive(Clone, Copy)]
 pub struct Row<'a> {
     shard: &'a Shard,
-    texts: &'a PackedTexts,
+    texts: Found<'a, PackedTexts>,
     row: usize,
 }
 
-impl<'a> Row<'a> {
+impl Row<'_> {
     /// Its key.
-    pub fn key(&self) -> &'a str {
-        self.texts.key(self.row)
+    pub fn key(&self) -> &str {
+        self.texts.all().key(self.texts.row(self.row))
+    }
+
+    fn kinds(&self) -> &[CaptionKind] {
+        self.texts.all().kinds(self.texts.row(self.row))
     }
 
     /// The view that it shows in an epoch.
     pub fn view(&self, seed: u64, epoch: u64) -> u32 {
-        view_of(seed, self.shard.number, self.shard.paths.len() as u32, epoch)
+        view_of(seed, self.shard.files.number, self.shard.files.paths.len() as u32, epoch)
     }
 
     /// The caption that it shows in an epoch: index in its list.
@@ -203,28 +236,33 @@ impl<'a> Row<'a> {
     /// # Errors
     /// If every one weighs 0.
     pub fn caption(&self, seed: u64, weights: CaptionWeights, epoch: u64) -> Result<usize, LoadError> {
-        Ok(caption_of(seed, self.key(), self.texts.kinds(self.row), weights, epoch)?)
+        Ok(caption_of(seed, self.key(), self.kinds(), weights, epoch)?)
     }
 
     /// Token ids of a caption.
-    pub fn tokens(&self, caption: usize) -> &'a [i32] {
-        self.texts.tokens(self.row, caption)
+    pub fn tokens(&self, caption: usize) -> &[i32] {
+        self.texts.all().tokens(self.texts.row(self.row), caption)
     }
 
     /// SHA-256 of its source.
-    pub fn source(&self) -> &'a [u8; 32] {
-        self.texts.source(self.row)
-    }
-
-    /// The number of the first row of its shard, and the reader of the shard's clean view.
-    pub(super) fn clean_file(&self) -> Result<(u64, &'a ShardReader), LoadError> {
-        Ok((self.shard.first, &self.shard.view(0)?.reader))
+    pub fn source(&self) -> &[u8; 32] {
+        self.texts.all().source(self.texts.row(self.row))
     }
 
     /// Where it is stored.
     pub fn place(&self, view: u32) -> Place {
-        let shard = self.shard.paths[view as usize].clone();
+        let shard = self.shard.files.paths[view as usize].clone();
         Place { shard, row: self.row, key: self.key().to_owned() }
+    }
+
+    /// How its picture is stored, and whether its bytes were compared with their checksum before.
+    ///
+    /// # Errors
+    /// If the shard cannot be read.
+    pub(super) fn stored(&self, view: u32) -> Result<(Pixels, StoredRow, bool), LoadError> {
+        let file = self.shard.view(view)?;
+        let checked = file.checked[self.row].load(Ordering::Relaxed);
+        Ok((file.reader.pixels(), self.shard.stored(view, self.row)?, checked))
     }
 
     /// Reads its stored picture into `buffer`. The first time, its checksum is compared: what the
@@ -232,19 +270,45 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     /// If the shard was cut or the bytes are not those that were written.
-    pub fn picture(&self, view: u32, buffer: &mut Vec<u8>) -> Result<(Pixels, StoredRow), LoadError> {
-        let file = self.shard.view(view)?;
-        let bad = |why| LoadError::Sample { place: self.place(view), why };
-        // The first part of the reader's error is the place, which ours has already.
-        let why = |error: anyhow::Error| error.chain().nth(1).unwrap_or(error.as_ref()).to_string();
-        file.reader.picture(self.row, buffer).map_err(|error| bad(why(error)))?;
-        let (stored, checked) = (file.stored[self.row], &file.checked[self.row]);
-        if !checked.load(Ordering::Relaxed) {
+    pub fn picture(&self, view: u32, buffer: &mut Vec<u8>) -> Result<(), LoadError> {
+        let (file, stored) = (self.shard.view(view)?, self.shard.stored(view, self.row)?);
+        file.reader.picture(self.row, buffer).map_err(|error| self.bad(view, why(&error)))?;
+        if !file.checked[self.row].load(Ordering::Relaxed) {
             if crc32c::crc32c(buffer) != stored.crc32c {
-                return Err(bad("the picture does not match its crc32c".into()));
+                return Err(self.bad(view, "the picture does not match its crc32c".into()));
             }
-            checked.store(true, Ordering::Relaxed);
+            file.checked[self.row].store(true, Ordering::Relaxed);
         }
-        Ok((file.reader.pixels(), stored))
+        Ok(())
     }
+
+    /// Reads a part of its raw picture of `length` bytes, from byte `from` on, straight into `out`.
+    /// `false` where the file is not laid out for that.
+    ///
+    /// # Errors
+    /// If the shard was cut.
+    pub(super) fn raw_part(
+        &self,
+        view: u32,
+        length: usize,
+        from: usize,
+        out: &mut [u8],
+    ) -> Result<bool, LoadError> {
+        let reader = &self.shard.view(view)?.reader;
+        reader.raw_part(self.row, length, from, out).map_err(|error| self.bad(view, why(&error)))
+    }
+
+    fn bad(&self, view: u32, why: String) -> LoadError {
+        LoadError::Sample { place: self.place(view), why }
+    }
+
+    /// The number of the first row of its shard, and the reader of the shard's clean view.
+    pub(super) fn clean_file(&self) -> Result<(u64, &ShardReader), LoadError> {
+        Ok((self.shard.first, &self.shard.view(0)?.reader))
+    }
+}
+
+/// The first part of a reader's error is the place, which ours has already.
+fn why(error: &anyhow::Error) -> String {
+    error.chain().nth(1).unwrap_or(error.as_ref()).to_string()
 }

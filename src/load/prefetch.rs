@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ pub struct Prefetch<T> {
     next: u64,
     left: u64,
     waited: Duration,
+    full: Arc<AtomicU64>,
 }
 
 impl<T: Send + 'static> Prefetch<T> {
@@ -38,18 +40,19 @@ impl<T: Send + 'static> Prefetch<T> {
         work: impl Fn(u64) -> Result<T, LoadError> + Send + Sync + 'static,
     ) -> Self {
         assert!(workers > 0, "somebody must do the work");
-        let work = Arc::new(work);
+        let (work, full) = (Arc::new(work), Arc::new(AtomicU64::new(0)));
         let left = jobs.end.saturating_sub(jobs.start);
         let (queues, workers) = (0..workers)
             .map(|worker| {
                 let (done, queue) = bounded(depth.div_ceil(workers));
-                let (work, mine) = (work.clone(), jobs.clone().skip(worker).step_by(workers));
+                let (work, full) = (work.clone(), full.clone());
+                let mine = jobs.clone().skip(worker).step_by(workers);
                 let thread = std::thread::Builder::new().name(format!("load-{worker}"));
-                let thread = thread.spawn(move || run(mine, &*work, &done)).expect("a thread starts");
+                let thread = thread.spawn(move || run(mine, &*work, &done, &full)).expect("a thread starts");
                 (queue, thread)
             })
             .unzip();
-        Self { queues, workers, next: 0, left, waited: Duration::ZERO }
+        Self { queues, workers, next: 0, left, waited: Duration::ZERO, full }
     }
 }
 
@@ -58,12 +61,16 @@ fn run<T>(
     jobs: impl Iterator<Item = u64>,
     work: &dyn Fn(u64) -> Result<T, LoadError>,
     done: &Sender<Result<T, LoadError>>,
+    full: &AtomicU64,
 ) {
     for job in jobs {
         let result = catch_unwind(AssertUnwindSafe(|| work(job)));
         let result = result.unwrap_or_else(|panic| Err(LoadError::panicked(None, &*panic)));
         let failed = result.is_err();
-        if done.send(result).is_err() || failed {
+        let began = Instant::now();
+        let sent = done.send(result);
+        full.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        if sent.is_err() || failed {
             return;
         }
     }
@@ -73,6 +80,16 @@ impl<T> Prefetch<T> {
     /// Seconds that the consumer has waited for results so far.
     pub fn wait_seconds(&self) -> f64 {
         self.waited.as_secs_f64()
+    }
+
+    /// Seconds that the workers, summed, have waited for the consumer so far.
+    pub fn full_seconds(&self) -> f64 {
+        self.full.load(Ordering::Relaxed) as f64 / 1e9
+    }
+
+    /// Results that wait for the consumer now.
+    pub fn queued(&self) -> usize {
+        self.queues.iter().map(Receiver::len).sum()
     }
 
     /// Ends the work; a failed `send` is how the workers learn of it.
@@ -111,7 +128,7 @@ impl<T> Drop for Prefetch<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     fn failing_at(bad: u64, how: fn(u64) -> Result<u64, LoadError>) -> Vec<Result<u64, String>> {
         let work = move |job| if job == bad { how(job) } else { Ok(job) };

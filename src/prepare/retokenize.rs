@@ -115,7 +115,7 @@ fn finished(from: &Dataset, out: &Location, expected: &Manifest, there: Manifest
             "--out: {} is missing or cut; remove {out} and run again",
             new.display()
         );
-        let pictures = |path: &Path| ShardReader::open(path)?.stored();
+        let pictures = |path: &Path| ShardReader::open(path)?.stored(None);
         ensure!(
             pictures(&old)? == pictures(&new)?,
             "--out: {out} holds a dataset of other pictures; name another folder"

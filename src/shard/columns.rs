@@ -48,7 +48,7 @@ pub fn samples(batch: &RecordBatch, pixels: Pixels) -> Result<Vec<(Sample, u32)>
 
 /// The captions of every row of a batch.
 pub fn captions(batch: &RecordBatch) -> Result<Vec<Vec<Caption>>> {
-    let lists: &ListArray = typed(column(batch, "captions")?, "captions")?;
+    let lists = list(batch, "captions")?;
     let elements: &StructArray = typed(lists.values(), "captions")?;
     let part = |name: &str| elements.column_by_name(name).with_context(|| format!("captions lack `{name}`"));
     let texts: &StringArray = typed(part("text")?, "text")?;
@@ -95,6 +95,11 @@ pub fn ints<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Int32Array> {
     typed(column(batch, name)?, name)
 }
 
+/// A column of lists of a batch.
+pub fn list<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ListArray> {
+    typed(column(batch, name)?, name)
+}
+
 /// A text column of a batch.
 pub fn strings<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
     typed(column(batch, name)?, name)
@@ -104,11 +109,13 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
     batch.column_by_name(name).with_context(|| format!("column {name} is missing"))
 }
 
-fn typed<'a, T: 'static>(array: &'a ArrayRef, name: &str) -> Result<&'a T> {
+/// An array as one of a type.
+pub fn typed<'a, T: 'static>(array: &'a ArrayRef, name: &str) -> Result<&'a T> {
     array.as_any().downcast_ref().with_context(|| format!("column {name} has another type"))
 }
 
-fn pictures(batch: &RecordBatch, pixels: Pixels) -> Result<Vec<Stored>> {
+/// The stored pictures of a batch.
+pub fn pictures(batch: &RecordBatch, pixels: Pixels) -> Result<Vec<Stored>> {
     match pixels {
         Pixels::Raw { .. } => {
             let bytes: &BinaryArray = typed(column(batch, "pixels")?, "pixels")?;

@@ -183,6 +183,8 @@ pub struct ShardViews {
     pub rows: u64,
     /// Files by view, from 0 on.
     pub paths: Vec<PathBuf>,
+    /// Sizes of these in bytes.
+    pub sizes: Vec<u64>,
 }
 
 impl Dataset {
@@ -236,10 +238,12 @@ impl Dataset {
                         entry.number
                     );
                     shard.paths.push(path);
+                    shard.sizes.push(entry.bytes);
                 }
                 None => {
                     ensure!(entry.view == 0, "view 0 of shard {} is missing", entry.number);
-                    all.push(ShardViews { number: entry.number, rows: entry.rows, paths: vec![path] });
+                    let (number, rows) = (entry.number, entry.rows);
+                    all.push(ShardViews { number, rows, paths: vec![path], sizes: vec![entry.bytes] });
                 }
             }
         }

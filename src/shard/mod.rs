@@ -8,8 +8,10 @@ mod open_files;
 mod page;
 pub mod reader;
 pub mod schema;
+mod shared;
 pub mod stats;
 mod tables;
+mod texts;
 pub mod verify;
 pub mod writer;
 
@@ -17,4 +19,5 @@ pub use manifest::{Dataset, Manifest, ShardEntry};
 pub use open_files::OpenFiles;
 pub use reader::{ShardReader, StoredRow, Texts};
 pub use schema::Pixels;
+pub use texts::{Lists, PackedTexts};
 pub use writer::{ShardWriter, Written};

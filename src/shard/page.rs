@@ -8,6 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, bail, ensure};
+use parquet::basic::Compression;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::schema::Pixels;
@@ -20,11 +21,12 @@ pub struct PageMap {
 }
 
 impl PageMap {
-    /// Reads the map out of a file's metadata.
+    /// Reads the map out of a file's metadata; `None` where the file lacks the page index, or its pages
+    /// do not hold one picture each.
     ///
     /// # Errors
-    /// If the file lacks the page index or has several pictures in a page.
-    pub fn new(metadata: &ParquetMetaData, pixels: Pixels) -> Result<Self> {
+    /// If there is no column of pictures.
+    pub fn new(metadata: &ParquetMetaData, pixels: Pixels) -> Result<Option<Self>> {
         let (name, nullable) = match pixels {
             Pixels::Image => ("image.bytes", true),
             Pixels::Raw { .. } => ("pixels", false),
@@ -35,16 +37,17 @@ impl PageMap {
         let mut pages = Vec::with_capacity(metadata.file_metadata().num_rows() as usize);
         for group in 0..metadata.num_row_groups() {
             let index = metadata.page_index().and_then(|index| index.offset_index(group, leaf));
-            let index = index.context("it has no page index; write it anew with `prepare`")?;
+            let column = metadata.row_group(group).column(leaf);
+            let plain = column.compression() == Compression::UNCOMPRESSED
+                && column.dictionary_page_offset().is_none();
+            let Some(index) = index.filter(|_| plain) else { return Ok(None) };
             let locations = index.page_locations();
-            let rows = metadata.row_group(group).num_rows();
-            ensure!(
-                locations.len() as i64 == rows,
-                "it does not have one picture in a page; write it anew with `prepare`"
-            );
+            if locations.len() as i64 != metadata.row_group(group).num_rows() {
+                return Ok(None);
+            }
             pages.extend(locations.iter().map(|page| (page.offset as u64, page.compressed_page_size as u32)));
         }
-        Ok(Self { pages, nullable })
+        Ok(Some(Self { pages, nullable }))
     }
 
     /// Reads the value of one row into `buffer`.
@@ -58,6 +61,25 @@ impl PageMap {
         let value = value_start(buffer, self.nullable)?;
         buffer.drain(..value);
         Ok(())
+    }
+
+    /// Reads the bytes from `from` on of a value that has `length` of them: a page ends with its value.
+    ///
+    /// # Errors
+    /// If the file was cut, or the page has no room for such a value.
+    pub fn read_part(
+        &self,
+        file: &File,
+        row: usize,
+        length: usize,
+        from: usize,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let (offset, page) = self.pages[row];
+        let value = (page as usize).checked_sub(length).context("its pixels have another size")?;
+        ensure!(from + out.len() <= length, "its pixels have another size");
+        file.read_exact_at(out, offset + (value + from) as u64)
+            .context("the file is shorter than its index says")
     }
 }
 

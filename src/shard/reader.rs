@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelector,
 };
 use parquet::file::metadata::PageIndexPolicy;
 
@@ -15,7 +16,12 @@ use super::columns;
 use super::open_files::OpenFiles;
 use super::page::PageMap;
 use super::schema::{Pixels, raw_side};
+use super::shared::Shared;
+use super::texts::PackedTexts;
 use crate::sample::{Caption, Sample};
+
+/// Rows that the Arrow reader gives at a time: memory is that of so many pictures.
+const BATCH: usize = 64;
 
 /// A shard whose footer and page index are in memory. Reading takes `&self`: threads may share it.
 pub struct ShardReader {
@@ -23,7 +29,8 @@ pub struct ShardReader {
     files: Arc<OpenFiles>,
     metadata: ArrowReaderMetadata,
     pixels: Pixels,
-    pages: PageMap,
+    /// None where another writer did not lay pictures out one a page.
+    pages: Option<PageMap>,
 }
 
 /// The text side of every row of a shard.
@@ -70,9 +77,9 @@ impl ShardReader {
     /// As [`ShardReader::open`].
     pub fn open_among(path: &Path, files: Arc<OpenFiles>) -> Result<Self> {
         let reading = || format!("cannot read the shard {}", path.display());
-        let file = files.get(path).with_context(reading)?;
+        let file = Shared(files.get(path).with_context(reading)?);
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = ArrowReaderMetadata::load(&*file, options).with_context(reading)?;
+        let metadata = ArrowReaderMetadata::load(&file, options.clone()).with_context(reading)?;
         let schema = metadata.schema();
         let pixels = match raw_side(schema) {
             Some(side) => Pixels::Raw { side },
@@ -80,6 +87,9 @@ impl ShardReader {
             None => bail!("{} has neither a column `image` nor `pixels` with a shape", path.display()),
         };
         let pages = PageMap::new(metadata.metadata(), pixels).with_context(reading)?;
+        // Another writer's types for the same columns (large or dictionary texts, say) become ours.
+        let foreign = || ArrowReaderMetadata::load(&file, options.with_skip_arrow_metadata(true));
+        let metadata = if pages.is_some() { metadata } else { foreign().with_context(reading)? };
         Ok(Self { path: path.to_owned(), files, metadata, pixels, pages })
     }
 
@@ -103,6 +113,12 @@ impl ShardReader {
         self.metadata.schema()
     }
 
+    /// Whether a picture is a slice of the file: so `prepare` writes them. Otherwise each is read by
+    /// the ordinary Arrow reader, which takes many times as long.
+    pub fn is_mapped(&self) -> bool {
+        self.pages.is_some()
+    }
+
     /// Reads the stored bytes of one row's picture into `buffer`, which is overwritten.
     ///
     /// # Errors
@@ -112,8 +128,51 @@ impl ShardReader {
     /// If there is no such row.
     pub fn picture(&self, row: usize, buffer: &mut Vec<u8>) -> Result<()> {
         let place = || format!("row {row} of {}", self.path.display());
+        match &self.pages {
+            Some(pages) => {
+                let file = self.files.get(&self.path).with_context(place)?;
+                pages.read(&file, row, buffer).with_context(place)
+            }
+            None => self.picture_by_arrow(row, buffer).with_context(place),
+        }
+    }
+
+    fn picture_by_arrow(&self, row: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        let name = if self.pixels == Pixels::Image { "image.bytes" } else { "pixels" };
+        let batch =
+            self.select(&|path: &str| path == name, Some(row))?.next().context("there is no such row")??;
+        let picture = columns::pictures(&batch, self.pixels)?.pop().context("there is no such row")?;
+        *buffer = picture.into_bytes();
+        Ok(())
+    }
+
+    /// Reads a part of one row's raw pixels straight into `out`: the bytes from `from` on of its
+    /// `length`. `false`, and nothing is read, where pictures are no slices of the file.
+    ///
+    /// # Errors
+    /// If the file was cut since it was opened.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn raw_part(&self, row: usize, length: usize, from: usize, out: &mut [u8]) -> Result<bool> {
+        let place = || format!("row {row} of {}", self.path.display());
+        let Some(pages) = &self.pages else { return Ok(false) };
         let file = self.files.get(&self.path).with_context(place)?;
-        self.pages.read(&file, row, buffer).with_context(place)
+        pages.read_part(&file, row, length, from, out).with_context(place).map(|()| true)
+    }
+
+    /// Keys, kinds, token ids and source hashes of all rows, or of one.
+    ///
+    /// # Errors
+    /// If the columns cannot be read.
+    pub fn packed_texts(&self, only: Option<usize>) -> Result<PackedTexts> {
+        let mut texts = PackedTexts::default();
+        for batch in self.select(&PackedTexts::is_leaf, only)? {
+            texts.append(&batch?)?;
+        }
+        let expected = only.map_or(self.rows(), |_| 1);
+        ensure!(texts.rows() == expected, "{} has rows without a key", self.path.display());
+        Ok(texts)
     }
 
     /// Keys, captions and source hashes of all rows, without touching a picture.
@@ -132,13 +191,13 @@ impl ShardReader {
         Ok(texts)
     }
 
-    /// Stored sizes and checksums of all rows, without touching a picture.
+    /// Stored sizes and checksums of all rows, or of one, without touching a picture.
     ///
     /// # Errors
     /// If the columns cannot be read.
-    pub fn stored(&self) -> Result<Vec<StoredRow>> {
-        let mut rows = Vec::with_capacity(self.rows());
-        for batch in self.batches(Some(&["width", "height", "crc32c"]))? {
+    pub fn stored(&self, only: Option<usize>) -> Result<Vec<StoredRow>> {
+        let mut rows = Vec::with_capacity(only.map_or(self.rows(), |_| 1));
+        for batch in self.select(&|path: &str| matches!(path, "width" | "height" | "crc32c"), only)? {
             rows.extend(columns::stored(&batch?)?);
         }
         Ok(rows)
@@ -160,16 +219,46 @@ impl ShardReader {
     pub(super) fn batches(
         &self,
         only: Option<&[&str]>,
-    ) -> Result<impl Iterator<Item = Result<arrow::array::RecordBatch>> + use<>> {
-        let file = self.files.get(&self.path).and_then(|file| file.try_clone());
-        let file = file.with_context(|| format!("cannot read {}", self.path.display()))?;
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+        let root = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
+        self.select(&|path: &str| only.is_none_or(|names| names.contains(&&*root(path))), None)
+    }
+
+    /// The leaf columns whose path is wanted, of all rows or of one.
+    fn select(
+        &self,
+        leaf: &dyn Fn(&str) -> bool,
+        row: Option<usize>,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+        let file =
+            self.files.get(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let file = Shared(file);
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
-        if let Some(names) = only {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
-            builder = builder.with_projection(mask);
+        let schema = builder.parquet_schema();
+        let leaves = (0..schema.num_columns()).filter(|&at| leaf(&schema.column(at).path().string()));
+        let mask = ProjectionMask::leaves(schema, leaves.collect::<Vec<_>>());
+        builder = builder.with_projection(mask);
+        if let Some(row) = row {
+            let (group, first) = self.group_of(row);
+            let selection = vec![RowSelector::skip(row - first), RowSelector::select(1)];
+            builder = builder.with_row_groups(vec![group]).with_row_selection(selection.into());
         }
         let path = Arc::new(self.path.clone());
-        let reader = builder.with_batch_size(64).build()?;
+        let reader = builder.with_batch_size(BATCH).build()?;
         Ok(reader.map(move |batch| batch.with_context(|| format!("cannot read {}", path.display()))))
+    }
+
+    /// The row group of a row, and the group's first row.
+    fn group_of(&self, row: usize) -> (usize, usize) {
+        let (mut group, mut first) = (0, 0);
+        for (at, metadata) in self.metadata.metadata().row_groups().iter().enumerate() {
+            let next = first + metadata.num_rows() as usize;
+            if row < next {
+                group = at;
+                break;
+            }
+            first = next;
+        }
+        (group, first)
     }
 }

@@ -23,7 +23,7 @@ use crate::files::{Hashing, Pending};
 use crate::sample::{Augment, Caption, Sample, Stored};
 
 /// Row groups are closed at this many bytes of pictures: so much of a shard is in memory.
-const ROW_GROUP_BYTES: usize = 16 << 20;
+const ROW_GROUP_BYTES: usize = 32 << 20;
 /// Rows of text and tokens a page: random access to one row reads one page.
 const TEXT_PAGE_ROWS: usize = 64;
 
@@ -125,6 +125,10 @@ fn properties() -> WriterProperties {
             .set_column_statistics_enabled(column.clone(), EnabledStatistics::None)
             .set_column_data_page_size_limit(column.clone(), 1)
             .set_column_data_page_row_count_limit(column, 1);
+    }
+    for unlike in ["key", "source_sha256", "crc32c"] {
+        let column = ColumnPath::from(unlike);
+        properties = properties.set_column_dictionary_enabled(column, false); // no value comes twice
     }
     properties.build()
 }

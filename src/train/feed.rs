@@ -39,7 +39,8 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
         excluded,
     };
     let order = Order::new(spec, pairs.rows()).context("data.batch")?;
-    let shape = Shape { crop: Some(data.crop), max_tokens: max_tokens(datasets, config)? };
+    let shape =
+        Shape { crop: Some(data.crop), random_crop: false, max_tokens: max_tokens(datasets, config)? };
     Batcher::new(Arc::new(pairs), order, shape).context("data.crop, data.max_tokens")
 }
 

@@ -86,9 +86,9 @@ pub fn run(request: &Request) -> Result<Ending> {
     let mut done = begin;
     let mut saved = begin;
     while done < total && !interrupted.load(Ordering::SeqCst) {
-        let waited = batches.wait_seconds();
+        let waited = batches.gauges().wait_seconds;
         let batch = batches.next().context("the loader ended early")??;
-        let waited = batches.wait_seconds() - waited;
+        let waited = batches.gauges().wait_seconds - waited;
         let outcome = trainer.step(&batch, done);
         journal.step(&trainer, &batch, done, outcome, waited)?;
         done += 1;

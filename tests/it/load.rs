@@ -4,13 +4,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pairmill::decode::decode_stored_into;
+use pairmill::decode::decode;
 use pairmill::files::sha256_hex;
 use pairmill::load::{
     Batch, Batcher, CaptionWeights, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, start,
 };
 use pairmill::sample::{Sample, Stored};
 use pairmill::shard::{Dataset, Pixels, ShardEntry, ShardReader};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::dataset::{Recipe, SMALL};
 
@@ -30,7 +32,7 @@ fn spec(pairs: &Pairs, batch: usize) -> OrderSpec {
 fn batcher(datasets: &[Dataset], crop: Option<u32>, max_tokens: usize) -> Batcher {
     let pairs = Arc::new(Pairs::open(datasets, "train").unwrap());
     let order = Order::new(spec(&pairs, 5), pairs.rows()).unwrap();
-    Batcher::new(pairs, order, Shape { crop, max_tokens }).unwrap()
+    Batcher::new(pairs, order, Shape { crop, random_crop: false, max_tokens }).unwrap()
 }
 
 /// Everything of a batch but where its bytes lie.
@@ -55,11 +57,7 @@ fn cropped(sample: &Sample, crop: usize) -> Vec<u8> {
     let side = sample.width as usize;
     let pixels = match &sample.stored {
         Stored::Raw(pixels) => pixels.clone(),
-        Stored::Jpeg(bytes) | Stored::Png(bytes) => {
-            let mut pixels = vec![0; side * side * 3];
-            decode_stored_into(bytes, side as u32, side as u32, &mut pixels).unwrap();
-            pixels
-        }
+        Stored::Jpeg(bytes) | Stored::Png(bytes) => decode(bytes).unwrap().into_pixels(),
     };
     let margin = (side - crop) / 2;
     let place = |x: usize, y: usize| ((y + margin) * side + x + margin) * 3;
@@ -79,7 +77,7 @@ fn check_against_arrow(pixels: Pixels, crop: usize, max_tokens: usize) {
         let batch = batch.unwrap();
         assert_eq!((batch.side, batch.images.len()), (crop, batch.rows() * crop * crop * 3));
         for (place, key) in batch.keys.iter().enumerate() {
-            let sample = &rows[&(key.clone(), batch.views[place])];
+            let sample = &rows[&(key.to_owned(), batch.views[place])];
             let image = &batch.images[place * crop * crop * 3..][..crop * crop * 3];
             assert_eq!(image, cropped(sample, crop), "key {key}");
             let ids = &sample.captions[batch.captions[place] as usize].tokens.0;
@@ -90,7 +88,7 @@ fn check_against_arrow(pixels: Pixels, crop: usize, max_tokens: usize) {
             assert!(padded[length..].iter().all(|&id| id == 0));
             assert_eq!(batch.sources[place], sample.source_sha256);
         }
-        delivered.extend(batch.keys.iter().map(|key| (batch.epoch, key.clone())));
+        delivered.extend(batch.keys.iter().map(|key| (batch.epoch, key.to_owned())));
     }
     assert_eq!((steps, delivered.len()), (7, 3 * 34));
     assert_eq!(delivered.iter().collect::<BTreeSet<_>>().len(), 3 * 34, "every key once an epoch");
@@ -134,7 +132,7 @@ fn two_views_show_every_key_in_both_in_two_epochs() {
     let mut seen = HashSet::new();
     for batch in start(batcher(&data, None, 64), Cursor { epoch: 6, step: 0 }, 8, 1, 1) {
         let batch = batch.unwrap();
-        seen.extend(batch.keys.into_iter().zip(batch.views));
+        seen.extend(batch.keys.iter().map(str::to_owned).zip(batch.views.iter().copied()));
     }
     assert_eq!(seen.len(), 2 * 24);
 }
@@ -148,10 +146,11 @@ fn excluded_keys_never_come() {
     assert_eq!(pairs.rows_of(&keys).unwrap(), [3, 20]);
     let spec = OrderSpec { excluded: vec![3, 20], ..spec(&pairs, 5) };
     let order = Order::new(spec, pairs.rows()).unwrap();
-    let shape = Shape { crop: None, max_tokens: 64 };
+    let shape = Shape { crop: None, random_crop: false, max_tokens: 64 };
     let batcher = Batcher::new(Arc::new(pairs), order, shape).unwrap();
     let batches = start(batcher, Cursor::default(), 1, 2, 2);
-    let came: HashSet<String> = batches.flat_map(|batch| batch.unwrap().keys).collect();
+    let came: HashSet<String> =
+        batches.flat_map(|batch| batch.unwrap().keys.iter().map(str::to_owned).collect::<Vec<_>>()).collect();
     assert!(came.is_disjoint(&keys) && came.len() == 22);
 }
 
@@ -211,7 +210,105 @@ fn a_cut_shard_is_an_error_not_a_crash() {
     let path = data[0].root.join("train/v1-00002.parquet");
     std::fs::write(&path, &std::fs::read(&path).unwrap()[..900]).unwrap();
     let error = start(batcher(&data, None, 64), Cursor::default(), 2, 2, 2).find_map(Result::err).unwrap();
+    assert!(error.to_string().starts_with(&format!("{} has 900 bytes, not ", path.display())), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    let error = start(batcher(&data, None, 64), Cursor::default(), 2, 2, 2).find_map(Result::err).unwrap();
     assert!(error.to_string().starts_with(&format!("cannot read the shard {}", path.display())), "{error}");
+}
+
+#[test]
+fn a_shard_that_is_cut_while_it_is_read_is_an_error_that_names_the_row() {
+    for pixels in [Pixels::Image, Pixels::Raw { side: 8 }] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = [Recipe { splits: &[("train", &[9])], views: 1, pixels, ..SMALL }.write(folder.path())];
+        let path = data[0].root.join("train/v0-00000.parquet");
+        let batcher = batcher(&data, None, 64);
+        batcher.batch(0, 0).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(20).unwrap();
+        let errors: Vec<String> =
+            (0..2).filter_map(|step| batcher.batch(1, step).err()).map(|error| error.to_string()).collect();
+        assert!(
+            !errors.is_empty() && errors.iter().all(|error| error.contains("v0-00000.parquet")),
+            "{errors:?}"
+        );
+    }
+}
+
+/// The rows of a batch of one epoch, however many there are of it.
+fn one_epoch(batcher: Batcher) -> Vec<String> {
+    start(batcher, Cursor::default(), 1, 2, 2).map(|batch| content(&batch.unwrap())).collect()
+}
+
+#[test]
+fn a_row_that_is_skipped_is_named_and_black_and_the_others_are_as_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [Recipe { views: 1, ..SMALL }.write(folder.path())];
+    let batches = |batcher| start(batcher, Cursor::default(), 1, 2, 2).map(Result::unwrap);
+    let whole: Vec<Batch> = batches(batcher(&data, None, 64)).collect();
+    let path = damage_a_picture(&data[0], 0);
+    let mut bad = Vec::new();
+    for (mut batch, whole) in batches(batcher(&data, None, 64).skipping_bad()).zip(whole) {
+        let size = batch.images.len() / batch.rows();
+        for (row, error) in std::mem::take(&mut batch.bad) {
+            let picture = &mut batch.images[row * size..][..size];
+            assert!(picture.iter().all(|&level| level == 0));
+            picture.copy_from_slice(&whole.images[row * size..][..size]);
+            bad.push(error.to_string());
+        }
+        assert_eq!(content(&batch), content(&whole));
+    }
+    let key = format!("{:012}", 9 + 4);
+    assert_eq!(
+        bad,
+        [format!("row 4 of {}, key {key}: the picture does not match its crc32c", path.display())]
+    );
+}
+
+/// Writes a shard's rows again by the ordinary Arrow writer, with its defaults.
+fn rewrite(path: &Path) {
+    let file = std::fs::File::open(path).unwrap();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let schema = builder.schema().clone();
+    let batches: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, schema, None).unwrap();
+    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_shard_of_another_writer_gives_the_same_batches() {
+    for pixels in [Pixels::Image, Pixels::Raw { side: 8 }] {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = Recipe { pixels, ..SMALL };
+        let mut data = [recipe.write(folder.path())];
+        let expected = one_epoch(batcher(&data, Some(6), 64));
+        let root = data[0].root.clone();
+        for entry in &mut data[0].shards {
+            rewrite(&root.join(&entry.path));
+            entry.bytes = root.join(&entry.path).metadata().unwrap().len();
+        }
+        let pairs = Pairs::open(&data, "train").unwrap();
+        assert_eq!(pairs.slow(), [root]);
+        assert!(one_epoch(batcher(&data, Some(6), 64)) == expected, "{pixels:?}");
+    }
+}
+
+#[test]
+fn a_random_crop_is_another_each_epoch_and_the_same_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { splits: &[("train", &[12])], views: 1, pixels: Pixels::Raw { side: 16 }, ..SMALL };
+    let data = [recipe.write(folder.path())];
+    let batcher = || {
+        let pairs = Arc::new(Pairs::open(&data, "train").unwrap());
+        let order =
+            Order::new(OrderSpec { shuffle: Shuffle::None, ..spec(&pairs, 12) }, pairs.rows()).unwrap();
+        Batcher::new(pairs, order, Shape { crop: Some(9), random_crop: true, max_tokens: 64 }).unwrap()
+    };
+    let (once, again) = (batcher(), batcher());
+    let images = |epoch| once.batch(epoch, 0).unwrap().images.to_vec();
+    assert!(images(0) == again.batch(0, 0).unwrap().images.to_vec() && images(0) != images(1));
 }
 
 #[test]
@@ -222,7 +319,7 @@ fn a_row_without_a_used_caption_is_an_error_that_names_its_key() {
     let weights = "synonym=1".parse().unwrap();
     let order =
         Order::new(OrderSpec { weights, shuffle: Shuffle::None, ..spec(&pairs, 5) }, pairs.rows()).unwrap();
-    let shape = Shape { crop: None, max_tokens: 64 };
+    let shape = Shape { crop: None, random_crop: false, max_tokens: 64 };
     let batcher = Batcher::new(pairs, order, shape).unwrap();
     let error = start(batcher, Cursor::default(), 1, 1, 1).next().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "key 000000000000: none of its captions is of a kind that is used");

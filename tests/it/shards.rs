@@ -195,7 +195,8 @@ fn an_order_is_what_the_loader_delivers() {
     };
     assert_eq!(spec.excluded, [9, 26], "a key may stand in two datasets");
     let order = Order::new(spec, pairs.rows()).unwrap();
-    let batcher = Batcher::new(pairs, order, Shape { crop: None, max_tokens: 64 }).unwrap();
+    let batcher =
+        Batcher::new(pairs, order, Shape { crop: None, random_crop: false, max_tokens: 64 }).unwrap();
     let cursor = Cursor { epoch: 3, step: 0 };
     let mut delivered = Vec::new();
     for batch in start(batcher, cursor, 4, 2, 2).map(Result::unwrap) {
@@ -203,7 +204,7 @@ fn an_order_is_what_the_loader_delivers() {
             let rank = (row >= 3).into();
             let numbers = [batch.step, rank].map(|number: u64| number.to_string());
             let shown = [batch.views[row], batch.captions[row]].map(|number| number.to_string());
-            delivered.push([&numbers[..], &[batch.keys[row].clone()], &shown].concat());
+            delivered.push([&numbers[..], &[batch.keys.get(row).to_owned()], &shown].concat());
         }
     }
     let exclude = one.path().join("exclude.txt");

@@ -126,19 +126,28 @@ impl<'a> Jpeg<'a> {
     }
 
     /// The least region around `wanted` that can be decoded with the same pixels as in the whole
-    /// picture: columns begin where a block of the format does, and one block more on each side keeps
-    /// colours that are smoothed between blocks. It goes down to the last row, without which the
-    /// library would not read the file to its end, nor see that it is damaged there.
+    /// picture and that goes down to the last row, without which the library would not read the file
+    /// to its end, nor see that it is damaged there.
     pub fn around(&mut self, wanted: Region, scale: Scale) -> Region {
+        let whole = self.whole(scale);
+        let least = self.lines_around(wanted, scale);
+        Region { height: whole.height - least.y, ..least }
+    }
+
+    /// The least region around `wanted` that can be decoded with the same pixels as in the whole
+    /// picture: columns begin where a block of the format does, and one block more on each side keeps
+    /// colours that are smoothed between blocks. What the file holds below it is not read.
+    pub fn lines_around(&mut self, wanted: Region, scale: Scale) -> Region {
         let whole = self.whole(scale);
         let Some(block) = self.block_width() else { return whole };
         let block = block.div_ceil(scale.divisor());
         let left = (wanted.x / block).saturating_sub(1) * block;
         let right = ((wanted.right().div_ceil(u64::from(block)) + 1) * u64::from(block)).min(whole.right());
-        if u64::from(left) >= right || wanted.y >= whole.height {
+        let bottom = wanted.bottom().min(whole.bottom()) as u32;
+        if u64::from(left) >= right || wanted.y >= bottom {
             return whole;
         }
-        Region { x: left, y: wanted.y, width: right as u32 - left, height: whole.height - wanted.y }
+        Region { x: left, y: wanted.y, width: right as u32 - left, height: bottom - wanted.y }
     }
 
     /// Width in source pixels of the columns that the format codes together.
@@ -154,8 +163,9 @@ impl<'a> Jpeg<'a> {
         }
     }
 
-    /// Decodes a region, one that [`Jpeg::whole`] or [`Jpeg::around`] gave for this `scale`: its RGB
-    /// pixels (`[height, width, 3]`). The rest of the file is read too, and must be sound.
+    /// Decodes a region, one that [`Jpeg::whole`], [`Jpeg::around`] or [`Jpeg::lines_around`] gave for
+    /// this `scale`: its RGB pixels (`[height, width, 3]`). What of the file lies above its last line
+    /// is read too, and must be sound.
     ///
     /// # Errors
     /// If the bytes break the format's rules anywhere, or the region cannot be decoded alone.

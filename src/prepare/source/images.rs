@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use zip::result::ZipError;
 use super::cells::{Cells, ImageColumn};
 use super::{Place, Row, Source};
 use crate::decode::{DecodeError, MAX_BYTES};
+use crate::files::Positioned;
 use crate::prepare::reject::Reject;
 use crate::store::Location;
 
@@ -148,7 +149,7 @@ enum Member {
 impl Zip {
     fn open(path: &Path) -> Result<Self> {
         let reading = || format!("--images: cannot read {}", path.display());
-        let file = Positioned { file: Arc::new(File::open(path).with_context(reading)?), at: 0 };
+        let file = Positioned::new(Arc::new(File::open(path).with_context(reading)?), 0);
         let archive = ZipArchive::new(file)
             .with_context(|| format!("--images: {} is neither a folder nor a whole zip", path.display()))?;
         let mut members = HashMap::new();
@@ -198,33 +199,6 @@ fn add_names(members: &mut HashMap<Box<str>, Member>, name: &str, index: usize) 
                 }
             }
         }
-    }
-}
-
-/// A file with a place of its own, so that clones read side by side.
-#[derive(Clone)]
-struct Positioned {
-    file: Arc<File>,
-    at: u64,
-}
-
-impl Read for Positioned {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-impl Seek for Positioned {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = at.ok_or(ErrorKind::InvalidInput)?;
-        Ok(self.at)
     }
 }
 

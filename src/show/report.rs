@@ -145,6 +145,7 @@ fn curves(lines: &[StepLine], evaluations: &[Evaluation]) -> String {
         plot("Scale", "factor on the cosines", scale, Size::Small),
         plot("Throughput", "pairs/s", noisy("", "", |line| line.pairs_per_second), Size::Small),
         plot("Waiting for data", "seconds a step", noisy("", "", |line| line.wait_seconds), Size::Small),
+        plot("Batches ready", "in the queue", noisy("", "", |line| line.data.queued as f64), Size::Small),
         "</div>\n".to_owned(),
     ]
     .concat()
@@ -295,6 +296,7 @@ mod tests {
             scale,
             pairs_per_second,
             wait_seconds,
+            data: Default::default(),
         }
     }
 

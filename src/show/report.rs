@@ -332,7 +332,7 @@ mod tests {
     fn rates_have_three_polylines_and_what_is_noisy_a_raw_and_a_smoothed_one() {
         let curves = (0..9).map(|step| line(step, "a", 1.0)).collect();
         let page = html(&Report { curves, ..Report::default() });
-        assert_eq!(page.matches("<polyline").count(), 3 + 1 + 2 * 4);
+        assert_eq!(page.matches("<polyline").count(), 3 + 1 + 2 * 5);
     }
 
     #[test]

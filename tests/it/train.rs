@@ -69,8 +69,7 @@ impl World {
     fn command(&self, out: &str, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
         command.arg("--quiet").arg("--data").arg(self.path("shards")).arg("--out").arg(self.path(out));
-        SMALL.iter().for_each(|set| drop(command.args(["--set", set])));
-        command.args(more);
+        command.args(SMALL.iter().flat_map(|set| ["--set", set])).args(more);
         command
     }
 

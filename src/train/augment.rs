@@ -125,12 +125,17 @@ fn turned(planes: &Tensor, shift: &Tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
     use tch::Device;
 
     use super::*;
+    use crate::decode::decode;
     use crate::prepare::augment::image;
     use crate::sample::Rgb;
     use crate::train::trainer::uploaded;
+    use crate::train::weights::read_tensors;
 
     const SIDE: usize = 20;
     const ALL: Augmentation = Augmentation { seed: 3, flip: 0.5, jitter: [0.4, 0.4, 0.4, 0.1] };
@@ -198,47 +203,30 @@ mod tests {
         assert!(most < 4.0 && mean < 1.5, "each of three is cut to whole levels: {most}, {mean} on average");
         // A level of an 8-bit hue is six levels of a channel.
         let (most, mean) = distance(&drawn(Augmentation { jitter: [0.0, 0.0, 0.0, 0.5], ..ALL }, 9));
-        assert!(most < 18.0 && mean < 4.0, "{most} levels, {mean} on average");
-    }
-
-    /// Hue, saturation and value in the words of the textbook, of one pixel in shares of 1.
-    fn turned_pixel([r, g, b]: [f64; 3], shift: f64) -> [f64; 3] {
-        let (most, least) = (r.max(g).max(b), r.min(g).min(b));
-        let range = most - least;
-        if range == 0.0 {
-            return [r, g, b];
-        }
-        let sixths = match most {
-            _ if most == r => (g - b) / range,
-            _ if most == g => (b - r) / range + 2.0,
-            _ => (r - g) / range + 4.0,
-        };
-        let sixths = (sixths + 6.0 * shift).rem_euclid(6.0);
-        let (p, q) = (least, most - range * sixths.fract());
-        let t = most - range * (1.0 - sixths.fract());
-        match sixths as u32 {
-            0 => [most, t, p],
-            1 => [q, most, p],
-            2 => [p, most, t],
-            3 => [p, q, most],
-            4 => [t, p, most],
-            _ => [most, p, q],
-        }
+        assert!(most < 16.0 && mean < 1.5, "{most} levels, {mean} on average");
     }
 
     #[test]
-    fn hue_is_turned_as_the_textbook_does() {
-        let turns = drawn(Augmentation { flip: 0.0, jitter: [0.0, 0.0, 0.0, 0.5], ..ALL }, 6);
-        let pictures = pictures(6);
-        let ours = levels(&pictures, &turns);
-        let pixels = pictures.iter().zip(&turns).flat_map(|(picture, augment)| {
-            let (pixels, _) = picture.pixels().as_chunks::<3>();
-            pixels.iter().flat_map(|pixel| {
-                turned_pixel(pixel.map(|level| f64::from(level) / 255.0), f64::from(augment.hue))
-            })
+    fn every_operation_gives_torchvisions_floats() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+        let picture = decode(&read("odd/plain-jpg.rgb.png")).unwrap();
+        let pixels = uploaded(picture.pixels(), 1, Device::Cpu).view([1, 48, 64, 3]);
+        let corner = pixels.narrow(1, 0, 16).narrow(2, 0, 16);
+        let cases: Vec<Value> = serde_json::from_slice(&read("jitter/cases.json")).unwrap();
+        let golden = read_tensors(&folder.join("jitter/floats.safetensors")).unwrap();
+        let drawn = cases.iter().map(|case| {
+            let number = |name: &str| case[name].as_f64().unwrap() as f32;
+            let [brightness, contrast, saturation, hue] =
+                ["brightness", "contrast", "saturation", "hue"].map(number);
+            let flip = case["flip"].as_bool().unwrap();
+            Augment { flip, brightness, contrast, saturation, hue, grayscale: false }
         });
-        for (ours, expected) in ours.iter().zip(pixels) {
-            assert!((ours - 255.0 * expected).abs() < 1e-6, "{ours}, not {}", 255.0 * expected);
+        let drawn: Vec<Augment> = drawn.collect();
+        let together = apply(&corner.repeat([drawn.len() as i64, 1, 1, 1]), Kind::Float, &drawn);
+        for (at, case) in cases.iter().enumerate().filter(|(_, case)| case["grayscale"] == false) {
+            let apart = (together.get(at as i64) - golden["expected"].get(at as i64)).abs().max();
+            assert!(apart.double_value(&[]) < 1e-5, "{case}: {apart:?}");
         }
     }
 

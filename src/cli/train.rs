@@ -10,6 +10,7 @@ use crate::progress::{Progress, Verbosity};
 use crate::shard::Dataset;
 use crate::show::run as run_page;
 use crate::store::Location;
+use crate::train::config::OnBadSample;
 use crate::train::embed::{Encoder, first_five};
 use crate::train::trained::Trained;
 use crate::train::{self, Ending, Request, settings};
@@ -82,10 +83,14 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let request = self.resolve()?;
         match train::run(&request)? {
-            Ending::Done(steps) => {
-                let page = report(&request)?;
-                println!("{steps} steps done; report: {}", page.display());
-            }
+            Ending::Done(steps) => match report(&request) {
+                Ok(page) => println!("{steps} steps done; report: {}", page.display()),
+                // What is skipped while training must not fail the run after it.
+                Err(error) if request.config.data.on_bad_sample == OnBadSample::Skip => {
+                    println!("{steps} steps done; no report: {error:#}");
+                }
+                Err(error) => return Err(error),
+            },
             Ending::AlreadyDone(steps) => println!("{} has finished: {steps} steps", request.run.display()),
             Ending::Stopped { done, total } => {
                 println!("stopped after {done} of {total} steps; the same command with --resume goes on");

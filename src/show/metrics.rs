@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::report::{Evaluation, Metrics, Recalls};
-use crate::train::metrics::StepLine;
+use crate::train::metrics::{DataLine, StepLine};
 
 /// Reads a run's metrics. A line with the key `evaluation` (its split) is an evaluation, any other a
 /// training step; a number that is missing or `null` is NaN. Where a resumed run wrote a step again,
@@ -66,6 +66,19 @@ fn step_line(step: u64, line: &Value) -> StepLine {
         scale: number(line, "scale"),
         pairs_per_second: number(line, "pairs_per_second"),
         wait_seconds: number(line, "wait_seconds"),
+        data: data(line),
+    }
+}
+
+fn data(line: &Value) -> DataLine {
+    let count = |name: &str| line.get(name).and_then(Value::as_u64).unwrap_or_default();
+    DataLine {
+        queued: count("queued"),
+        full_seconds: number(line, "full_seconds"),
+        read_mb: number(line, "read_mb"),
+        decode_seconds: number(line, "decode_seconds"),
+        bad_samples: count("bad_samples"),
+        keys_sha256: line.get("keys_sha256").and_then(Value::as_str).unwrap_or_default().to_owned(),
     }
 }
 

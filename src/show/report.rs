@@ -145,6 +145,7 @@ fn curves(lines: &[StepLine], evaluations: &[Evaluation]) -> String {
         plot("Scale", "factor on the cosines", scale, Size::Small),
         plot("Throughput", "pairs/s", noisy("", "", |line| line.pairs_per_second), Size::Small),
         plot("Waiting for data", "seconds a step", noisy("", "", |line| line.wait_seconds), Size::Small),
+        plot("Batches ready", "in the queue", noisy("", "", |line| line.data.queued as f64), Size::Small),
         "</div>\n".to_owned(),
     ]
     .concat()
@@ -295,6 +296,7 @@ mod tests {
             scale,
             pairs_per_second,
             wait_seconds,
+            data: Default::default(),
         }
     }
 
@@ -330,7 +332,7 @@ mod tests {
     fn rates_have_three_polylines_and_what_is_noisy_a_raw_and_a_smoothed_one() {
         let curves = (0..9).map(|step| line(step, "a", 1.0)).collect();
         let page = html(&Report { curves, ..Report::default() });
-        assert_eq!(page.matches("<polyline").count(), 3 + 1 + 2 * 4);
+        assert_eq!(page.matches("<polyline").count(), 3 + 1 + 2 * 5);
     }
 
     #[test]

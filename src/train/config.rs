@@ -137,8 +137,14 @@ pub enum Text {
 pub struct Data {
     /// Pairs a step, over all ranks.
     pub batch: usize,
-    /// Side of the centre crop in pixels.
+    /// Side of the crop in pixels.
     pub crop: u32,
+    /// Draws the crop's place for every picture and epoch; otherwise it is the centre.
+    pub random_crop: bool,
+    /// Probability that a picture is mirrored left to right.
+    pub flip: f64,
+    /// Greatest change of brightness, contrast and saturation as factors, and of hue in turns.
+    pub jitter: [f64; 4],
     /// `full` or `none`.
     pub shuffle: String,
     /// Threads that read and decode.
@@ -156,6 +162,19 @@ pub struct Data {
     /// A file of keys, one a line, that are never used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<PathBuf>,
+    /// What a row whose picture is damaged does to the run.
+    pub on_bad_sample: OnBadSample,
+}
+
+/// `data.on_bad_sample`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBadSample {
+    /// It ends the run, by name.
+    #[default]
+    Stop,
+    /// It is left out of the loss, counted and recorded; too many end the run.
+    Skip,
 }
 
 /// `[loss]`
@@ -279,6 +298,9 @@ impl Default for Data {
         Self {
             batch: 64,
             crop: 224,
+            random_crop: false,
+            flip: 0.0,
+            jitter: [0.0; 4],
             shuffle: "full".to_owned(),
             workers: 2,
             prefetch: 4,
@@ -286,6 +308,7 @@ impl Default for Data {
             captions: None,
             drop_last: true,
             exclude: None,
+            on_bad_sample: OnBadSample::Stop,
         }
     }
 }

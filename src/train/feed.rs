@@ -5,19 +5,25 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::config::{Config, Text};
+use super::config::{Config, OnBadSample, Text};
 use crate::load::batch::Shape;
 use crate::load::{Batcher, CaptionWeights, Order, OrderSpec, Pairs, Shuffle, read_keys};
 use crate::prepare::tokenize::WordPieces;
 use crate::shard::Dataset;
 
-/// The loader of the split `train`.
+/// The loader of the split `train`. Datasets that are slow to read are named on stderr.
 ///
 /// # Errors
 /// If the datasets do not fit each other or the config.
 pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
     let data = &config.data;
     let pairs = Pairs::open(datasets, "train")?;
+    for root in pairs.slow() {
+        eprintln!(
+            "{}: its shards were written by another program; they are read the ordinary way, which is slow",
+            root.display()
+        );
+    }
     let excluded = match &data.exclude {
         Some(path) => pairs.rows_of(&read_keys(path).context("data.exclude")?)?,
         None => Vec::new(),
@@ -39,9 +45,13 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
         excluded,
     };
     let order = Order::new(spec, pairs.rows()).context("data.batch")?;
-    let shape =
-        Shape { crop: Some(data.crop), random_crop: false, max_tokens: max_tokens(datasets, config)? };
-    Batcher::new(Arc::new(pairs), order, shape).context("data.crop, data.max_tokens")
+    let max_tokens = max_tokens(datasets, config)?;
+    let shape = Shape { crop: Some(data.crop), random_crop: data.random_crop, max_tokens };
+    let batcher = Batcher::new(Arc::new(pairs), order, shape).context("data.crop, data.max_tokens")?;
+    Ok(match data.on_bad_sample {
+        OnBadSample::Stop => batcher,
+        OnBadSample::Skip => batcher.skipping_bad(),
+    })
 }
 
 fn max_tokens(datasets: &[Dataset], config: &Config) -> Result<usize> {

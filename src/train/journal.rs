@@ -1,67 +1,86 @@
 //! What is said while training: lines of the log and the bar. The tensors of a step are read a step
 //! later, so that the device is never waited for.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use super::config::Config;
-use super::metrics::{EvaluationLine, Metrics, StepLine};
+use super::bad_samples::BadSamples;
+use super::config::{Config, OnBadSample};
+use super::metrics::{DataLine, EvaluationLine, Log, StepLine};
 use super::stages::Part;
 use super::trainer::{Outcome, Trainer};
-use crate::load::Batch;
+use crate::files::sha256_hex;
+use crate::load::{Batch, Gauges, Keys};
 use crate::progress::{Progress, Verbosity};
 
 /// The log and the bar of a run.
 pub struct Journal {
-    metrics: Metrics,
+    metrics: Log,
+    /// Where bad samples end no run.
+    bad: Option<BadSamples>,
     progress: Progress,
     log_every: u64,
     pairs: usize,
     since: Instant,
-    waited: f64,
-    waited_in_all: f64,
+    gauges: Gauges,
+    /// The loader's work up to the last line.
+    logged: Gauges,
     began: Instant,
     pending: Option<(StepLine, Outcome)>,
 }
 
 impl Journal {
-    /// Starts the clock.
-    pub fn new(metrics: Metrics, config: &Config, total: u64, verbosity: Verbosity) -> Self {
-        Self {
+    /// Opens the files of a run's folder to go on after `steps` of `total` steps, which saw `rows`
+    /// rows, and starts the clock.
+    ///
+    /// # Errors
+    /// If they cannot be read or written.
+    pub fn open(
+        run: &Path,
+        config: &Config,
+        (steps, total): (u64, u64),
+        rows: u64,
+        verbosity: Verbosity,
+    ) -> Result<Self> {
+        let (metrics, _) = Log::open(&run.join("metrics.jsonl"), steps)?;
+        let bad = match config.data.on_bad_sample {
+            OnBadSample::Stop => None,
+            OnBadSample::Skip => Some(BadSamples::open(&run.join("bad_samples.jsonl"), steps, rows)?),
+        };
+        let journal = Self {
             metrics,
+            bad,
             progress: Progress::new("training", "steps", total, verbosity),
             log_every: config.run.log_every,
             pairs: 0,
             since: Instant::now(),
-            waited: 0.0,
-            waited_in_all: 0.0,
+            gauges: Gauges::default(),
+            logged: Gauges::default(),
             began: Instant::now(),
             pending: None,
-        }
+        };
+        journal.progress.skip(steps);
+        Ok(journal)
     }
 
-    /// Steps that an earlier process did.
-    pub fn skip(&mut self, steps: u64) {
-        self.progress.skip(steps);
+    /// Notes a batch that came: `gauges` is the loader's work so far.
+    ///
+    /// # Errors
+    /// If too many samples are bad, or the disk fails.
+    pub fn batch(&mut self, batch: &Batch, step: u64, gauges: Gauges) -> Result<()> {
+        self.gauges = gauges;
+        self.bad.as_mut().map_or(Ok(()), |bad| bad.note(step, batch))
     }
 
     /// Notes a step; its line is written when the next one is noted.
     ///
     /// # Errors
     /// If the loss of the step before was no number, or the disk fails.
-    pub fn step(
-        &mut self,
-        trainer: &Trainer,
-        batch: &Batch,
-        step: u64,
-        outcome: Outcome,
-        waited: f64,
-    ) -> Result<()> {
+    pub fn step(&mut self, trainer: &Trainer, batch: &Batch, step: u64, outcome: Outcome) -> Result<()> {
         self.flush()?;
         self.pairs += batch.rows();
-        self.waited += waited;
-        self.waited_in_all += waited;
         let seconds = self.since.elapsed().as_secs_f64().max(1e-9);
         let line = StepLine {
             step,
@@ -74,13 +93,26 @@ impl Journal {
             grad_norm: 0.0,
             scale: 0.0,
             pairs_per_second: self.pairs as f64 / seconds,
-            wait_seconds: self.waited,
+            wait_seconds: self.gauges.wait_seconds - self.logged.wait_seconds,
+            data: self.data(batch),
         };
         if step.is_multiple_of(self.log_every) {
-            (self.pairs, self.waited, self.since) = (0, 0.0, Instant::now());
+            (self.pairs, self.logged, self.since) = (0, self.gauges, Instant::now());
         }
         self.pending = Some((line, outcome));
         Ok(())
+    }
+
+    fn data(&self, batch: &Batch) -> DataLine {
+        let (now, before) = (&self.gauges, &self.logged);
+        DataLine {
+            queued: now.queued as u64,
+            full_seconds: now.full_seconds - before.full_seconds,
+            read_mb: (now.read_bytes - before.read_bytes) as f64 / 1e6,
+            decode_seconds: now.decode_seconds - before.decode_seconds,
+            bad_samples: self.bad.as_ref().map_or(0, BadSamples::count),
+            keys_sha256: digest(&batch.keys),
+        }
     }
 
     /// Writes the line that is still to be written.
@@ -96,7 +128,7 @@ impl Journal {
             line.step,
             line.loss
         );
-        let share = 100.0 * self.waited_in_all / self.began.elapsed().as_secs_f64().max(1e-9);
+        let share = 100.0 * self.gauges.wait_seconds / self.began.elapsed().as_secs_f64().max(1e-9);
         self.progress.add(1, || format!("loss {:.3}, {share:.1}% waiting for data", line.loss));
         if line.step.is_multiple_of(self.log_every) {
             line.grad_norm = outcome.grad_norm.double_value(&[]);
@@ -125,5 +157,19 @@ impl Journal {
     /// Takes the bar away.
     pub fn finish(&self) {
         self.progress.finish();
+        let bad = self.bad.as_ref().map_or(0, BadSamples::count);
+        if bad > 0 {
+            self.progress.say(&format!("{bad} bad samples were left out; bad_samples.jsonl names them"));
+        }
     }
+}
+
+/// SHA-256 of keys, a newline after each.
+fn digest(keys: &Keys) -> String {
+    let mut text = String::new();
+    for key in keys.iter() {
+        text.push_str(key);
+        text.push('\n');
+    }
+    sha256_hex(text.as_bytes())
 }

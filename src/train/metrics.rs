@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,26 @@ pub struct StepLine {
     pub pairs_per_second: f64,
     /// Seconds waited for batches since the line before.
     pub wait_seconds: f64,
+    /// Where its batch came from.
+    #[serde(flatten)]
+    pub data: DataLine,
+}
+
+/// What a training line says of the loader.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DataLine {
+    /// Finished batches that still waited after the step had taken its own.
+    pub queued: u64,
+    /// Seconds that workers, summed, waited for room in the queue since the line before.
+    pub full_seconds: f64,
+    /// Megabytes (10⁶ bytes) of pictures that workers read since the line before.
+    pub read_mb: f64,
+    /// Seconds that workers, summed, spent on decoding since the line before.
+    pub decode_seconds: f64,
+    /// Rows left out as damaged so far, over the whole run.
+    pub bad_samples: u64,
+    /// SHA-256 of the step's keys in their order, a newline after each.
+    pub keys_sha256: String,
 }
 
 /// An evaluation line.
@@ -52,27 +72,29 @@ pub struct EvaluationLine {
     pub recalls: Recalls,
 }
 
-/// The open file; every line is flushed.
-pub struct Metrics(fs::File);
+/// An open file of JSON lines, each with its `step`; every line is flushed.
+pub struct Log {
+    file: fs::File,
+    path: PathBuf,
+}
 
-impl Metrics {
+impl Log {
     /// Opens the log of a run to go on after `steps` steps: lines of later steps, which a kill left
-    /// behind, are dropped.
+    /// behind, are dropped, the others given back.
     ///
     /// # Errors
     /// If the file cannot be read or written.
-    pub fn open(path: &Path, steps: u64) -> Result<Self> {
+    pub fn open(path: &Path, steps: u64) -> Result<(Self, Vec<String>)> {
         let failed = || format!("cannot write {}", path.display());
+        let mut kept = Vec::new();
         if path.is_file() {
-            let kept: String = fs::read_to_string(path)
-                .with_context(failed)?
-                .lines()
-                .filter(|line| precedes(line, steps))
-                .map(|line| format!("{line}\n"))
-                .collect();
-            write_whole(path, kept.as_bytes())?;
+            let text = fs::read_to_string(path).with_context(failed)?;
+            kept = text.lines().filter(|line| precedes(line, steps)).map(str::to_owned).collect();
+            let text: String = kept.iter().map(|line| format!("{line}\n")).collect();
+            write_whole(path, text.as_bytes())?;
         }
-        Ok(Self(OpenOptions::new().create(true).append(true).open(path).with_context(failed)?))
+        let file = OpenOptions::new().create(true).append(true).open(path).with_context(failed)?;
+        Ok((Self { file, path: path.to_owned() }, kept))
     }
 
     /// Appends a line.
@@ -82,7 +104,7 @@ impl Metrics {
     pub fn write(&mut self, line: &impl Serialize) -> Result<()> {
         let mut json = serde_json::to_string(line)?;
         json.push('\n');
-        self.0.write_all(json.as_bytes()).context("cannot write metrics.jsonl")
+        self.file.write_all(json.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))
     }
 }
 
@@ -106,7 +128,7 @@ mod tests {
             "{\"step\":0}\n{\"step\":1}\n{\"step\":2,\"evaluation\":\"val\"}\n{\"step\":2}\n{\"st",
         )
         .unwrap();
-        Metrics::open(&path, 2).unwrap().write(&serde_json::json!({"step": 2})).unwrap();
+        Log::open(&path, 2).unwrap().0.write(&serde_json::json!({"step": 2})).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text, "{\"step\":0}\n{\"step\":1}\n{\"step\":2,\"evaluation\":\"val\"}\n{\"step\":2}\n");
     }

@@ -1,5 +1,7 @@
 //! Shards → a fine-tuned CLIP, and what is done with one. Only this module knows `tch`.
 
+pub mod augment;
+mod bad_samples;
 pub mod checkpoint;
 mod claim;
 pub mod config;

@@ -10,9 +10,9 @@ use super::checkpoint::{self, State};
 use super::config::Config;
 use super::embed::{Encoder, first_five};
 use super::journal::Journal;
-use super::metrics::{EvaluationLine, Metrics};
+use super::metrics::EvaluationLine;
 use super::trainer::Trainer;
-use super::{claim, device, feed};
+use super::{bad_samples, claim, device, feed};
 use crate::load::{self, Cursor};
 use crate::progress::Verbosity;
 use crate::shard::Dataset;
@@ -76,21 +76,19 @@ pub fn run(request: &Request) -> Result<Ending> {
         return Ok(Ending::AlreadyDone(total));
     }
     let interrupted = listen()?;
+    let rows = bad_samples::rows_before(begin, batcher.order());
+    let mut journal = Journal::open(&request.run, &config, (begin, total), rows, request.verbosity)?;
     let cursor = Cursor::at(begin, steps_per_epoch);
     let epochs = total.div_ceil(steps_per_epoch);
     let mut batches = load::start(batcher, cursor, epochs, config.data.workers, config.data.prefetch);
-    let metrics = Metrics::open(&request.run.join("metrics.jsonl"), begin)?;
-    let mut journal = Journal::new(metrics, &config, total, request.verbosity);
-    journal.skip(begin);
 
     let mut done = begin;
     let mut saved = begin;
     while done < total && !interrupted.load(Ordering::SeqCst) {
-        let waited = batches.gauges().wait_seconds;
         let batch = batches.next().context("the loader ended early")??;
-        let waited = batches.gauges().wait_seconds - waited;
+        journal.batch(&batch, done, batches.gauges())?;
         let outcome = trainer.step(&batch, done);
-        journal.step(&trainer, &batch, done, outcome, waited)?;
+        journal.step(&trainer, &batch, done, outcome)?;
         done += 1;
         if due(done, config.run.eval_every) {
             evaluate(&trainer, &config, &datasets[0], done, batch.epoch, &mut journal)?;

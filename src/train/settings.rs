@@ -74,12 +74,8 @@ const KEYS: &[(&str, &[&str])] = &[
 const NOT_YET: &[&str] = &[
     "run.channels_last",
     "data.micro_batch",
-    "data.random_crop",
-    "data.flip",
-    "data.jitter",
     "data.captions_per_image",
     "data.cache_features",
-    "data.on_bad_sample",
     "loss.contrastive",
     "loss.matching",
     "optim.layer_decay",
@@ -261,6 +257,9 @@ mod tests {
     #[test]
     fn a_value_out_of_range_names_its_key() {
         check_refused("data.batch=1", "data.batch is 1; a contrastive loss needs 2 or more");
+        check_refused("data.flip=1.5", "data.flip is 1.5; it is a probability");
+        check_refused("data.jitter=[0,0,-0.1,0]", "data.jitter's saturation is -0.1; it must be 0 or more");
+        check_refused("data.jitter=[0,0,0,0.6]", "data.jitter's hue is 0.6; it must be in [0, 0.5] turns");
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor, nn};
 
+use super::augment::{self, Augmentation};
 use super::checkpoint::Checkpoint;
 use super::config::{Config, Precision};
-use super::loss::infonce;
+use super::loss::{infonce, without};
 use super::model::Mode;
-use super::model::clip::{Clip, Layout, ModelConfig, normalise_pixels};
+use super::model::clip::{Clip, Layout, ModelConfig, normalise_pixels, normalise_shares};
 use super::optim::{AdamW, AdamWConfig};
 use super::schedule::Schedule;
 use super::stages::{Part, Plan, Span};
@@ -123,12 +124,14 @@ impl Trainer {
     pub fn step(&mut self, batch: &Batch, step: u64) -> Outcome {
         self.enter_stage(step);
         tch::manual_seed(seed_for(self.config.run.seed, Purpose::Dropout, 0, step) as i64);
+        let images = self.pictures(batch); // [B, 3, S, S]
         let device = self.store.device();
-        let images = pixels(&batch.images, batch.side, device, self.kind()); // [B, 3, S, S]
         let (tokens, mask) = padded(&batch.tokens, &batch.lengths, batch.max_len, device); // [B, L]
         let image = self.clip.encode_image(&images, Mode::Train); // [B, D]
         let text = self.clip.encode_text(&tokens, &mask, Mode::Train); // [B, D]
         let scale = self.clip.scale();
+        let bad: Vec<usize> = batch.bad.iter().map(|(row, _)| *row).collect();
+        let (image, text) = (without(&image, &bad), without(&text, &bad)); // [B − bad, D]
         let loss = infonce(&image, &text, &scale, self.config.loss.label_smoothing);
         self.optimizer.zero_grad();
         loss.backward();
@@ -142,6 +145,19 @@ impl Trainer {
     /// Floating-point type of the model.
     pub fn kind(&self) -> Kind {
         kind(self.config.run.precision)
+    }
+
+    /// The batch's pictures, flipped and jittered where the config says so, as the image tower wants
+    /// them.
+    fn pictures(&self, batch: &Batch) -> Tensor {
+        let pixels = uploaded(&batch.images, batch.side, self.store.device()); // [B, S, S, 3] of u8
+        match Augmentation::of(&self.config) {
+            None => normalise_pixels(&pixels, self.kind(), Layout::ChannelsFirst),
+            Some(augmentation) => {
+                let drawn = augmentation.draw_all(batch.epoch, &batch.keys);
+                normalise_shares(&augment::apply(&pixels, self.kind(), &drawn))
+            }
+        }
     }
 
     /// Sets what trains, once a stage.
@@ -177,9 +193,13 @@ fn set_trained(store: &nn::VarStore, span: &Span) {
 /// Pictures `[B, side, side, 3]` u8 as the image tower wants them, normalised where the model is:
 /// `[B, 3, side, side]`.
 pub fn pixels(images: &[u8], side: usize, device: Device, kind: Kind) -> Tensor {
+    normalise_pixels(&uploaded(images, side, device), kind, Layout::ChannelsFirst)
+}
+
+/// Pictures `[B, side, side, 3]` of u8, where the model is.
+pub fn uploaded(images: &[u8], side: usize, device: Device) -> Tensor {
     let side = side as i64;
-    let pixels = Tensor::from_slice(images).view([-1, side, side, 3]);
-    normalise_pixels(&pixels.to_device(device), kind, Layout::ChannelsFirst)
+    Tensor::from_slice(images).view([-1, side, side, 3]).to_device(device)
 }
 
 /// Padded ids and their lengths as tensors `[rows, length]` int64.

@@ -18,6 +18,7 @@ mod retokenize;
 mod schemas;
 mod shard;
 mod shards;
+mod soak;
 mod sources;
 #[cfg(feature = "train")]
 mod train;

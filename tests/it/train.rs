@@ -6,6 +6,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+mod bad_samples;
+mod kill;
+
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
 
 /// A model and a run small enough for a debug build.
@@ -60,11 +63,14 @@ impl World {
 
     /// `train` of the small model into `out`.
     fn train(&self, out: &str, more: &[&str]) -> Ran {
-        let (data, out) = (self.path("shards"), self.path(out));
-        let mut args = vec!["--quiet", "--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
-        SMALL.iter().for_each(|set| args.extend(["--set", set]));
-        args.extend(more);
-        run(env!("CARGO_BIN_EXE_train"), &args)
+        ran(&mut self.command(out, more))
+    }
+
+    fn command(&self, out: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+        command.arg("--quiet").arg("--data").arg(self.path("shards")).arg("--out").arg(self.path(out));
+        command.args(SMALL.iter().flat_map(|set| ["--set", set])).args(more);
+        command
     }
 
     fn clip(&self, args: &[&str]) -> Ran {
@@ -140,6 +146,12 @@ fn a_line_has_what_the_contract_names_and_a_frozen_tower_has_no_rate() {
         "scale",
         "pairs_per_second",
         "wait_seconds",
+        "queued",
+        "full_seconds",
+        "read_mb",
+        "decode_seconds",
+        "bad_samples",
+        "keys_sha256",
     ];
     for (step, line) in lines.iter().enumerate() {
         assert!(keys.iter().all(|key| !line[*key].is_null()), "{line}");
@@ -149,6 +161,27 @@ fn a_line_has_what_the_contract_names_and_a_frozen_tower_has_no_rate() {
     assert_eq!(rates, [0.0, 0.0, 5e-4]);
     assert_eq!(lines[2]["stage"], "both");
     assert!((lines[0]["scale"].as_f64().unwrap() - 1.0 / 0.07).abs() < 1e-4, "{}", lines[0]);
+}
+
+#[test]
+fn an_augmented_run_is_the_same_again_and_another_than_a_plain_one() {
+    let world = World::new();
+    let sets = ["run.steps=4", "run.checkpoint_every=2", "data.flip=0.5", "data.jitter=[0.4,0.4,0.4,0.1]"];
+    let sets: Vec<&str> = sets
+        .iter()
+        .chain(&["data.crop=24", "data.random_crop=true"])
+        .flat_map(|set| ["--set", set])
+        .collect();
+    check_done(&world.train("whole", &sets));
+    check_done(&world.train("broken", &sets));
+    fs::remove_dir_all(world.path("broken/checkpoints/step-00000004")).unwrap();
+    check_done(&world.train("broken", &[&sets[..], &["--resume"]].concat()));
+    check_done(&world.train("plain", &["--set", "run.steps=4", "--set", "data.crop=24"]));
+    let losses =
+        |run: &str| lines(&world.path(run)).iter().map(|line| line["loss"].clone()).collect::<Vec<_>>();
+    assert_eq!(losses("whole"), losses("broken"));
+    assert_ne!(losses("whole"), losses("plain"));
+    assert!(losses("whole").iter().all(Value::is_f64), "{:?}", losses("whole"));
 }
 
 #[test]

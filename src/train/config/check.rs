@@ -17,6 +17,16 @@ impl Config {
         };
         ensure!(self.data.batch > 1, "data.batch is {}; a contrastive loss needs 2 or more", self.data.batch);
         ensure!(self.data.crop > 0, "data.crop is 0; it is a side in pixels");
+        ensure!(
+            (0.0..=1.0).contains(&self.data.flip),
+            "data.flip is {}; it is a probability",
+            self.data.flip
+        );
+        let [brightness, contrast, saturation, hue] = self.data.jitter;
+        for (change, of) in [(brightness, "brightness"), (contrast, "contrast"), (saturation, "saturation")] {
+            positive(change, &format!("data.jitter's {of}"))?;
+        }
+        ensure!((0.0..=0.5).contains(&hue), "data.jitter's hue is {hue}; it must be in [0, 0.5] turns");
         ensure!(self.data.workers > 0, "data.workers is 0; one thread at least must read");
         ensure!(self.data.prefetch > 0, "data.prefetch is 0; one batch at least must be ready");
         ensure!(self.run.log_every > 0, "run.log_every is 0; it counts steps");

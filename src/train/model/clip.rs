@@ -150,13 +150,20 @@ pub fn normalise(xs: &Tensor) -> Tensor {
 /// Pixels (x/255 − mean)/deviation as the image tower wants them: `[batch, 3, height, width]` of `kind`, from
 /// `[batch, height, width, 3]` of u8, where the pixels are. A convolution takes its layout from its input.
 pub fn normalise_pixels(pixels: &Tensor, kind: Kind, layout: Layout) -> Tensor {
-    let channels = |values: [f64; 3]| Tensor::from_slice(&values).to_kind(kind).to_device(pixels.device());
-    let xs = (pixels.to_kind(kind) / 255.0 - channels(MEAN)) / channels(DEVIATION);
-    let xs = xs.permute([0, 3, 1, 2]); // [B, 3, H, W], still pixel by pixel
+    let shares = (pixels.to_kind(kind) / 255.0).permute([0, 3, 1, 2]); // [B, 3, H, W], still pixel by pixel
+    let xs = normalise_shares(&shares);
     match layout {
         Layout::ChannelsFirst => xs.contiguous(),
         Layout::ChannelsLast => xs,
     }
+}
+
+/// Shares of 1 `[batch, 3, height, width]` as the image tower wants them, in the layout that they have.
+pub fn normalise_shares(shares: &Tensor) -> Tensor {
+    let channels = |values: [f64; 3]| {
+        Tensor::from_slice(&values).to_kind(shares.kind()).to_device(shares.device()).view([3, 1, 1])
+    };
+    (shares - channels(MEAN)) / channels(DEVIATION)
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """Writes what torchvision makes of a picture by each colour operation, and by all of them in order.
 
-    python3 make.py        (needs torchvision and Pillow; the files are committed, so tests never run it)
+    python3 make.py        (needs torchvision, safetensors and Pillow; the files are committed, so tests never run it)
 
 `expected.png` holds the results of `cases.json` one below the other; the source is
-`../odd/plain-jpg.rgb.png`.
+`../odd/plain-jpg.rgb.png`. `floats.safetensors` holds what the same operations make of floats in 0…1,
+of the source's first 16 rows and columns: `expected`, `[cases, 3, 16, 16]`.
 """
 
 import json
 from pathlib import Path
 
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torchvision.transforms import functional as F
 
 HERE = Path(__file__).parent
@@ -34,7 +37,7 @@ def augmented(image, case):
         if case[name] != 1.0:
             image = getattr(F, f"adjust_{name}")(image, case[name])
     image = F.adjust_hue(image, case["hue"]) if case["hue"] else image
-    return F.to_grayscale(image, 3) if case["grayscale"] else image
+    return F.rgb_to_grayscale(image, 3) if case["grayscale"] else image
 
 
 def main():
@@ -45,6 +48,8 @@ def main():
         sheet.paste(augmented(source, case), (0, number * source.height))
     sheet.save(HERE / "expected.png", optimize=True)
     lines = ",\n".join("  " + json.dumps(case) for case in cases)
+    corner = F.to_tensor(source.crop((0, 0, 16, 16)))
+    save_file({"expected": torch.stack([augmented(corner, case) for case in cases])}, HERE / "floats.safetensors")
     (HERE / "cases.json").write_text(f"[\n{lines}\n]\n")
 
 

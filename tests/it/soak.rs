@@ -1,0 +1,34 @@
+//! The loader for many epochs: its memory is that of a few.
+
+use std::process::Command;
+
+use pairmill::shard::Pixels;
+use serde_json::Value;
+
+use crate::dataset::Recipe;
+
+/// The most memory that `shards bench` had in so many epochs, in MB. A program of its own, so that
+/// no other test is counted.
+#[cfg(target_os = "linux")]
+fn peak(root: &std::path::Path, epochs: u32) -> u64 {
+    let line = format!("bench --batch 40 --workers 2 --prefetch 3 --json --epochs {epochs}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shards"));
+    let output = command.args(line.split_whitespace()).arg(root).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(seen["epochs"].as_array().unwrap().len(), epochs as usize);
+    seen["peak_rss_mb"].as_u64().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_is_flat_over_ten_epochs() {
+    // A batch is 2 MB, an epoch 20 MB: one batch that is kept in every epoch would be seen.
+    for pixels in [Pixels::Raw { side: 128 }, Pixels::Image] {
+        let folder = tempfile::tempdir().unwrap();
+        let splits: &[(&str, &[usize])] = &[("train", &[100; 4])];
+        Recipe { splits, views: 2, pixels, first_key: 0, tokenizer: "bert" }.write(folder.path());
+        let (two, ten) = (peak(folder.path(), 2), peak(folder.path(), 10));
+        assert!(ten <= two + 6, "{pixels:?}: {two} MB in two epochs, {ten} MB in ten");
+    }
+}

@@ -17,6 +17,7 @@ pub mod prefetch;
 pub mod shown;
 mod slab;
 mod texts;
+mod window;
 
 pub use batch::{Batch, Batcher, Shape};
 pub use cursor::Cursor;

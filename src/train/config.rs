@@ -139,7 +139,7 @@ pub struct Data {
     pub batch: usize,
     /// Side of the centre crop in pixels.
     pub crop: u32,
-    /// `full` or `none`.
+    /// `full`, `window:N` or `none`.
     pub shuffle: String,
     /// Threads that read and decode.
     pub workers: usize,

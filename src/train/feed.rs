@@ -38,7 +38,7 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
         drop_last: data.drop_last,
         excluded,
     };
-    let order = Order::new(spec, pairs.rows()).context("data.batch")?;
+    let order = Order::new(spec, &pairs.shard_rows()).context("data.batch")?;
     let shape = Shape { crop: Some(data.crop), max_tokens: max_tokens(datasets, config)? };
     Batcher::new(Arc::new(pairs), order, shape).context("data.crop, data.max_tokens")
 }

@@ -42,7 +42,11 @@ fn main() -> anyhow::Result<()> {
     let rows: usize =
         batches.take(steps).map(|batch| batch.map(|batch| batch.rows())).sum::<Result<_, _>>()?;
     let seconds = began.elapsed().as_secs_f64();
-    println!("first {steps} steps {:8.0} images/s, {} MB", rows as f64 / seconds, peak_mb().saturating_sub(before));
+    println!(
+        "first {steps} steps {:8.0} images/s, {} MB",
+        rows as f64 / seconds,
+        peak_mb().saturating_sub(before)
+    );
     Ok(())
 }
 
@@ -57,7 +61,7 @@ fn batcher(pairs: Arc<Pairs>) -> anyhow::Result<Batcher> {
         drop_last: true,
         excluded: Vec::new(),
     };
-    let order = Order::new(spec, pairs.rows())?;
+    let order = Order::new(spec, &pairs.shard_rows())?;
     Batcher::new(pairs, order, Shape { crop: Some(224), random_crop: false, max_tokens: 64 })
 }
 

@@ -121,7 +121,8 @@ struct OrderArgs {
     #[arg(long, value_name = "RANKS", default_value = "1")]
     world: NonZeroUsize,
 
-    /// `full` (all rows, anew each epoch) or `none` (file order)
+    /// `full` (all rows, anew each epoch), `window:N` (within windows of N rows over shuffled shards,
+    /// for storage that is slow to seek) or `none` (file order)
     #[arg(long, value_name = "HOW", default_value = "full")]
     shuffle: Shuffle,
 

@@ -19,6 +19,7 @@ mod permute;
 pub mod prefetch;
 pub mod shown;
 mod slab;
+mod window;
 
 pub use batch::{Batch, Batcher, Keys, Shape};
 pub use cursor::Cursor;

@@ -3,11 +3,14 @@
 //! Everything here is a function of the spec, the epoch and the step; never of threads, ranks or
 //! what was asked before.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::permute::Permutation;
 use super::shown::CaptionWeights;
+use super::window::{Walk, Windows};
 use crate::seed::{Purpose, hash64, seed_for};
 
 /// How the rows of an epoch are ordered.
@@ -16,6 +19,9 @@ pub enum Shuffle {
     /// One permutation of all rows, another each epoch.
     #[default]
     Full,
+    /// Shards are permuted, anew each epoch, and their rows within windows of so many: what is read
+    /// at a time lies in few shards. For storage that is slow to seek.
+    Window(NonZeroU64),
     /// File order.
     None,
 }
@@ -23,19 +29,20 @@ pub enum Shuffle {
 impl FromStr for Shuffle {
     type Err = String;
 
+    /// `full`, `window:N` or `none`.
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "full" => Ok(Self::Full),
-            "none" => Ok(Self::None),
-            _ if text.starts_with("window:") => {
-                Err(format!("`{text}` is not supported yet: take `full` or `none`"))
-            }
-            _ => Err(format!("`{text}` is no way to shuffle: take `full` or `none`")),
+        match (text, text.strip_prefix("window:")) {
+            ("full", _) => Ok(Self::Full),
+            ("none", _) => Ok(Self::None),
+            (_, Some(rows)) => rows.parse().map(Self::Window).map_err(|_| {
+                format!("`{text}` is no way to shuffle: a window is a whole number of rows, 1 or more")
+            }),
+            _ => Err(format!("`{text}` is no way to shuffle: take `full`, `window:N` or `none`")),
         }
     }
 }
 
-/// All that an order depends on, besides the number of rows that the fingerprints imply.
+/// All that an order depends on, besides the numbers of rows that the fingerprints imply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderSpec {
     /// Fingerprint of each dataset, in the order of concatenation.
@@ -100,17 +107,28 @@ pub struct Order {
     kept: u64,
     /// For each excluded row, the kept rows before it.
     kept_before: Vec<u64>,
+    /// Shared by clones: it keeps the layout of the epoch at hand.
+    windows: Option<Arc<Windows>>,
+}
+
+/// How the kept rows of one epoch are numbered.
+enum Numbering<'a> {
+    File,
+    Full(Permutation),
+    Windows(Walk<'a>),
 }
 
 impl Order {
-    /// The order of `rows` rows: those of the split in all datasets, one after another.
+    /// The order of the rows of `shards`: how many each shard of the split holds, those of all
+    /// datasets one after another.
     ///
     /// # Errors
     /// If an epoch would have no step.
     ///
     /// # Panics
     /// If `excluded` is not sorted, repeats itself or names a row that does not exist.
-    pub fn new(spec: OrderSpec, rows: u64) -> Result<Self, OrderError> {
+    pub fn new(spec: OrderSpec, shards: &[u64]) -> Result<Self, OrderError> {
+        let rows: u64 = shards.iter().sum();
         assert!(spec.excluded.is_sorted_by(|a, b| a < b), "excluded rows are sorted and named once");
         assert!(spec.excluded.last().is_none_or(|&last| last < rows), "excluded rows exist");
         let kept = rows - spec.excluded.len() as u64;
@@ -126,7 +144,13 @@ impl Order {
         }
         let item = hash64(&format!("{}\n{}", spec.fingerprints.join("\n"), spec.split));
         let kept_before = spec.excluded.iter().zip(0..).map(|(&row, earlier)| row - earlier).collect();
-        Ok(Self { spec, item, kept, kept_before })
+        let windows = match spec.shuffle {
+            Shuffle::Window(length) => {
+                Some(Arc::new(Windows::new(length, kept_by_shard(shards, &spec.excluded))))
+            }
+            Shuffle::Full | Shuffle::None => None,
+        };
+        Ok(Self { spec, item, kept, kept_before, windows })
     }
 
     /// What it was made from.
@@ -152,9 +176,9 @@ impl Order {
     pub fn batch(&self, epoch: u64, step: u64) -> impl Iterator<Item = u64> + '_ {
         assert!(step < self.steps(), "an epoch has {} steps", self.steps());
         let first = step * self.spec.batch as u64;
-        let permutation = self.permutation(epoch);
+        let mut numbering = self.numbering(epoch, first);
         (first..self.kept.min(first + self.spec.batch as u64))
-            .map(move |position| self.row(permutation.as_ref(), position))
+            .map(move |position| self.row(numbering.at(position)))
     }
 
     /// The row at a position of an epoch.
@@ -162,24 +186,44 @@ impl Order {
     /// # Panics
     /// If the epoch has no such position.
     pub fn row_at(&self, epoch: u64, position: u64) -> u64 {
-        self.row(self.permutation(epoch).as_ref(), position)
+        assert!(position < self.kept, "an epoch has {} rows", self.kept);
+        self.row(self.numbering(epoch, position).at(position))
     }
 
-    fn permutation(&self, epoch: u64) -> Option<Permutation> {
-        match self.spec.shuffle {
-            Shuffle::None => None,
-            Shuffle::Full => {
-                let key = seed_for(self.spec.seed, Purpose::Order, epoch, self.item);
-                Some(Permutation::new(self.kept, key))
-            }
+    fn numbering(&self, epoch: u64, from: u64) -> Numbering<'_> {
+        let key = || seed_for(self.spec.seed, Purpose::Order, epoch, self.item);
+        match (self.spec.shuffle, &self.windows) {
+            (Shuffle::None, _) => Numbering::File,
+            (_, None) => Numbering::Full(Permutation::new(self.kept, key())),
+            (_, Some(windows)) => Numbering::Windows(windows.walk(epoch, key(), from)),
         }
     }
 
-    fn row(&self, permutation: Option<&Permutation>, position: u64) -> u64 {
-        assert!(position < self.kept, "an epoch has {} rows", self.kept);
-        let kept = permutation.map_or(position, |permutation| permutation.at(position));
+    /// The number, among all rows, of a kept row.
+    fn row(&self, kept: u64) -> u64 {
         kept + self.kept_before.partition_point(|&before| before <= kept) as u64
     }
+}
+
+impl Numbering<'_> {
+    fn at(&mut self, position: u64) -> u64 {
+        match self {
+            Self::File => position,
+            Self::Full(permutation) => permutation.at(position),
+            Self::Windows(walk) => walk.at(position),
+        }
+    }
+}
+
+/// The rows of each shard that are not among the `excluded`.
+fn kept_by_shard(shards: &[u64], mut excluded: &[u64]) -> impl Iterator<Item = u64> {
+    let mut end = 0;
+    shards.iter().map(move |&rows| {
+        end += rows;
+        let (here, later) = excluded.split_at(excluded.partition_point(|&row| row < end));
+        excluded = later;
+        rows - here.len() as u64
+    })
 }
 
 /// The rows of a step of `rows` rows that belong to a rank.
@@ -210,6 +254,10 @@ mod tests {
         }
     }
 
+    fn window(rows: u64) -> Shuffle {
+        Shuffle::Window(NonZeroU64::new(rows).unwrap())
+    }
+
     fn epoch_of(order: &Order, epoch: u64) -> Vec<u64> {
         (0..order.steps()).flat_map(|step| order.batch(epoch, step)).collect()
     }
@@ -221,7 +269,7 @@ mod tests {
         ) {
             let (excluded, kept): (Vec<u64>, Vec<u64>) = (0..rows).partition(|&row| flags[row as usize]);
             prop_assume!(!kept.is_empty());
-            let order = Order::new(spec(seed, batch, excluded), rows).unwrap();
+            let order = Order::new(spec(seed, batch, excluded), &[rows]).unwrap();
             let shuffled = epoch_of(&order, epoch);
             prop_assert_eq!(&shuffled, &(0..order.rows()).map(|at| order.row_at(epoch, at)).collect::<Vec<_>>());
             let mut sorted = shuffled;
@@ -244,7 +292,7 @@ mod tests {
         let order = |change: fn(&mut OrderSpec), epoch| {
             let mut spec = spec(1, 10, Vec::new());
             change(&mut spec);
-            epoch_of(&Order::new(spec, 100).unwrap(), epoch)
+            epoch_of(&Order::new(spec, &[40, 0, 35, 25]).unwrap(), epoch)
         };
         let all = [
             order(|_| (), 0),
@@ -253,6 +301,8 @@ mod tests {
             order(|spec| spec.split = "val".into(), 0),
             order(|spec| spec.fingerprints.push("b".into()), 0),
             order(|spec| spec.shuffle = Shuffle::None, 0),
+            order(|spec| spec.shuffle = window(30), 0),
+            order(|spec| spec.shuffle = window(31), 0),
         ];
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
         assert!(all[5].iter().copied().eq(0..100));
@@ -260,15 +310,15 @@ mod tests {
 
     #[test]
     fn dropping_the_last_step_leaves_only_full_ones() {
-        let order = Order::new(OrderSpec { drop_last: true, ..spec(0, 30, vec![5]) }, 101).unwrap();
+        let order = Order::new(OrderSpec { drop_last: true, ..spec(0, 30, vec![5]) }, &[101]).unwrap();
         assert_eq!((order.steps(), order.batch(0, 2).count()), (3, 30));
-        let order = Order::new(spec(0, 30, vec![5]), 101).unwrap();
+        let order = Order::new(spec(0, 30, vec![5]), &[101]).unwrap();
         assert_eq!((order.steps(), order.batch(0, 3).count()), (4, 10));
     }
 
     #[test]
     fn an_order_without_a_step_is_refused_in_words() {
-        let refused = |spec, rows| Order::new(spec, rows).unwrap_err().to_string();
+        let refused = |spec, rows| Order::new(spec, &[rows]).unwrap_err().to_string();
         assert_eq!(refused(spec(0, 0, vec![]), 1), "the batch must have at least one row");
         assert_eq!(refused(spec(0, 1, vec![0]), 1), "split `train` has no row left: 1 rows, 1 excluded");
         let short = OrderSpec { drop_last: true, ..spec(0, 9, vec![]) };
@@ -277,16 +327,29 @@ mod tests {
     }
 
     #[test]
-    fn a_way_to_shuffle_that_does_not_work_yet_is_refused() {
-        assert_eq!(
-            "window:8".parse::<Shuffle>().unwrap_err(),
-            "`window:8` is not supported yet: take `full` or `none`"
-        );
+    fn a_way_to_shuffle_is_read_from_its_name_or_refused_in_words() {
+        let read = |text: &str| text.parse::<Shuffle>();
+        assert_eq!(read("full"), Ok(Shuffle::Full));
+        assert_eq!(read("none"), Ok(Shuffle::None));
+        assert_eq!(read("window:1000"), Ok(window(1000)));
+        for text in ["window:0", "window:", "window:-8", "window:1e3", "window:99999999999999999999"] {
+            let message =
+                format!("`{text}` is no way to shuffle: a window is a whole number of rows, 1 or more");
+            assert_eq!(read(text), Err(message));
+        }
+        for text in ["window", "Full", ""] {
+            let message = format!("`{text}` is no way to shuffle: take `full`, `window:N` or `none`");
+            assert_eq!(read(text), Err(message));
+        }
     }
 
     #[test]
     fn published_orders_never_change() {
-        let order = Order::new(spec(7, 4, vec![2]), 9).unwrap();
+        let order = Order::new(spec(7, 4, vec![2]), &[9]).unwrap();
         assert_eq!(epoch_of(&order, 3), [1, 7, 6, 4, 8, 5, 3, 0]);
+        let windows = OrderSpec { shuffle: window(4), ..spec(7, 5, vec![2]) };
+        let order = Order::new(windows, &[4, 0, 3, 5]).unwrap();
+        assert_eq!(epoch_of(&order, 3), [6, 0, 5, 4, 8, 1, 7, 3, 10, 9, 11]);
+        assert_eq!(epoch_of(&order, 4), [4, 6, 7, 5, 9, 10, 11, 8, 3, 1, 0]);
     }
 }

@@ -121,6 +121,11 @@ impl Pairs {
         self.rows
     }
 
+    /// Rows of each shard of the split, those of all datasets one after another.
+    pub fn shard_rows(&self) -> Vec<u64> {
+        self.shards.iter().map(|shard| shard.files.rows).collect()
+    }
+
     /// The shorter stored side of every picture, in pixels.
     pub fn side(&self) -> u32 {
         self.side

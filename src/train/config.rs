@@ -145,7 +145,7 @@ pub struct Data {
     pub flip: f64,
     /// Greatest change of brightness, contrast and saturation as factors, and of hue in turns.
     pub jitter: [f64; 4],
-    /// `full` or `none`.
+    /// `full`, `window:N` or `none`.
     pub shuffle: String,
     /// Threads that read and decode.
     pub workers: usize,

@@ -44,7 +44,7 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
         drop_last: data.drop_last,
         excluded,
     };
-    let order = Order::new(spec, pairs.rows()).context("data.batch")?;
+    let order = Order::new(spec, &pairs.shard_rows()).context("data.batch")?;
     let max_tokens = max_tokens(datasets, config)?;
     let shape = Shape { crop: Some(data.crop), random_crop: data.random_crop, max_tokens };
     let batcher = Batcher::new(Arc::new(pairs), order, shape).context("data.crop, data.max_tokens")?;

@@ -7,7 +7,7 @@ mod claim;
 pub mod config;
 pub mod device;
 pub mod embed;
-mod feed;
+pub mod feed;
 mod journal;
 pub mod loss;
 pub mod metrics;

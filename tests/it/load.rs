@@ -31,7 +31,7 @@ fn spec(pairs: &Pairs, batch: usize) -> OrderSpec {
 
 fn batcher(datasets: &[Dataset], crop: Option<u32>, max_tokens: usize) -> Batcher {
     let pairs = Arc::new(Pairs::open(datasets, "train").unwrap());
-    let order = Order::new(spec(&pairs, 5), pairs.rows()).unwrap();
+    let order = Order::new(spec(&pairs, 5), &pairs.shard_rows()).unwrap();
     Batcher::new(pairs, order, Shape { crop, random_crop: false, max_tokens }).unwrap()
 }
 
@@ -145,7 +145,7 @@ fn excluded_keys_never_come() {
     let keys = ["000000000003", "000000000020", "of another split"].map(str::to_owned).into();
     assert_eq!(pairs.rows_of(&keys).unwrap(), [3, 20]);
     let spec = OrderSpec { excluded: vec![3, 20], ..spec(&pairs, 5) };
-    let order = Order::new(spec, pairs.rows()).unwrap();
+    let order = Order::new(spec, &pairs.shard_rows()).unwrap();
     let shape = Shape { crop: None, random_crop: false, max_tokens: 64 };
     let batcher = Batcher::new(Arc::new(pairs), order, shape).unwrap();
     let batches = start(batcher, Cursor::default(), 1, 2, 2);
@@ -302,8 +302,8 @@ fn a_random_crop_is_another_each_epoch_and_the_same_again() {
     let data = [recipe.write(folder.path())];
     let batcher = || {
         let pairs = Arc::new(Pairs::open(&data, "train").unwrap());
-        let order =
-            Order::new(OrderSpec { shuffle: Shuffle::None, ..spec(&pairs, 12) }, pairs.rows()).unwrap();
+        let order = Order::new(OrderSpec { shuffle: Shuffle::None, ..spec(&pairs, 12) }, &pairs.shard_rows())
+            .unwrap();
         Batcher::new(pairs, order, Shape { crop: Some(9), random_crop: true, max_tokens: 64 }).unwrap()
     };
     let (once, again) = (batcher(), batcher());
@@ -318,7 +318,8 @@ fn a_row_without_a_used_caption_is_an_error_that_names_its_key() {
     let pairs = Arc::new(Pairs::open(&data, "train").unwrap());
     let weights = "synonym=1".parse().unwrap();
     let order =
-        Order::new(OrderSpec { weights, shuffle: Shuffle::None, ..spec(&pairs, 5) }, pairs.rows()).unwrap();
+        Order::new(OrderSpec { weights, shuffle: Shuffle::None, ..spec(&pairs, 5) }, &pairs.shard_rows())
+            .unwrap();
     let shape = Shape { crop: None, random_crop: false, max_tokens: 64 };
     let batcher = Batcher::new(pairs, order, shape).unwrap();
     let error = start(batcher, Cursor::default(), 1, 1, 1).next().unwrap().unwrap_err();

@@ -10,6 +10,7 @@ mod golden;
 mod json_schema;
 mod kill;
 mod load;
+mod order;
 mod pixels;
 mod prepare;
 mod rejects;

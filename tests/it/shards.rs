@@ -168,7 +168,7 @@ fn stats_count_exact_duplicates_and_leakage_with_an_example_of_each() {
 }
 
 /// The lines of `shards order` without the header, cut at tabs.
-fn listed(flags: &str, folders: &[&Path]) -> Vec<Vec<String>> {
+pub fn listed(flags: &str, folders: &[&Path]) -> Vec<Vec<String>> {
     let (code, stdout, stderr) = shards(&format!("order {flags}"), folders);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     let mut lines = stdout.lines().map(|line| line.split('\t').map(str::to_owned).collect());
@@ -194,7 +194,7 @@ fn an_order_is_what_the_loader_delivers() {
         excluded: pairs.rows_of(&["000000000009".to_owned()].into()).unwrap(),
     };
     assert_eq!(spec.excluded, [9, 26], "a key may stand in two datasets");
-    let order = Order::new(spec, pairs.rows()).unwrap();
+    let order = Order::new(spec, &pairs.shard_rows()).unwrap();
     let batcher =
         Batcher::new(pairs, order, Shape { crop: None, random_crop: false, max_tokens: 64 }).unwrap();
     let cursor = Cursor { epoch: 3, step: 0 };
@@ -237,15 +237,15 @@ proptest! {
 }
 
 #[test]
-fn an_unknown_split_and_a_later_shuffle_are_refused_in_words() {
+fn an_unknown_split_and_an_empty_window_are_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
     SMALL.write(folder.path());
     let (code, _, stderr) = shards("order --batch 4 --split test", &[folder.path()]);
     let path = folder.path().display();
     assert_eq!((code, stderr), (Some(1), format!("error: {path} has no split `test`; it has train, val\n")));
-    let (code, _, stderr) = shards("order --batch 4 --shuffle window:8", &[folder.path()]);
+    let (code, _, stderr) = shards("order --batch 4 --shuffle window:0", &[folder.path()]);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("`window:8` is not supported yet"), "{stderr}");
+    assert!(stderr.contains("a window is a whole number of rows, 1 or more"), "{stderr}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The loader for many epochs: its memory is that of a few.
 
+#![cfg(target_os = "linux")]
+
 use std::process::Command;
 
 use pairmill::shard::Pixels;
@@ -9,7 +11,7 @@ use crate::dataset::Recipe;
 
 /// The most memory that `shards bench` had in so many epochs, in MB. A program of its own, so that
 /// no other test is counted.
-#[cfg(target_os = "linux")]
+
 fn peak(root: &std::path::Path, epochs: u32) -> u64 {
     let line = format!("bench --batch 40 --workers 2 --prefetch 3 --json --epochs {epochs}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_shards"));
@@ -21,7 +23,7 @@ fn peak(root: &std::path::Path, epochs: u32) -> u64 {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
+
 fn memory_is_flat_over_ten_epochs() {
     // A batch is 2 MB, an epoch 20 MB: one batch that is kept in every epoch would be seen.
     for pixels in [Pixels::Raw { side: 128 }, Pixels::Image] {

@@ -4,10 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pairmill::load::{Cursor, start};
+use pairmill::shard::Dataset;
+use pairmill::store::Location;
+use pairmill::train::{feed, settings};
 use serde_json::Value;
 
 mod bad_samples;
 mod kill;
+
+use crate::shards::listed;
 
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
 
@@ -270,4 +276,32 @@ fn a_finished_run_is_not_overwritten_and_other_shards_are_refused() {
     check_done(&run(env!("CARGO_BIN_EXE_prepare"), &[&args[..], &[shards.to_str().unwrap()]].concat()));
     let ran = world.train("run", &["--set", "run.steps=1", "--resume"]);
     assert!(ran.stderr.contains("was trained on other shards"), "{}", ran.stderr);
+}
+
+/// What `train`'s own loader delivers in epoch 1, and what `shards order` says of it.
+#[track_caller]
+fn check_listed(shuffle: &str) {
+    let world = World::new();
+    let shards = world.path("shards");
+    let data = [Dataset::open(&Location::local(&shards)).unwrap()];
+    let mine = ["data.batch=5", "data.drop_last=false", "run.seed=9", &format!("data.shuffle={shuffle}")];
+    let sets: Vec<String> = SMALL.iter().chain(&mine).map(|&set| set.to_owned()).collect();
+    let batcher = feed::batcher(&data, &settings::resolve(None, None, &sets).unwrap()).unwrap();
+    let mut delivered = Vec::new();
+    for batch in start(batcher, Cursor { epoch: 1, step: 0 }, 2, 2, 2).map(Result::unwrap) {
+        for (row, key) in batch.keys.iter().enumerate() {
+            let (view, caption) = (batch.views[row].to_string(), batch.captions[row].to_string());
+            delivered.push([batch.step.to_string(), "0".into(), key.clone(), view, caption]);
+        }
+    }
+    assert_eq!(delivered.len(), 12);
+    let flags = format!("--batch 5 --seed 9 --epoch 1 --shuffle {shuffle}");
+    assert_eq!(listed(&flags, &[&shards]), delivered);
+}
+
+#[test]
+fn a_listed_order_is_what_train_reads() {
+    check_listed("full");
+    check_listed("window:5");
+    check_listed("none");
 }

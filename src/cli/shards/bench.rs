@@ -44,7 +44,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "PX")]
     crop: Option<u32>,
 
-    /// `full` (all rows, anew each epoch) or `none` (file order)
+    /// `full` (all rows, anew each epoch), `window:N` (within windows of N rows over permuted shards) or `none` (file order)
     #[arg(long, value_name = "HOW", default_value = "full")]
     shuffle: Shuffle,
 
@@ -96,7 +96,7 @@ impl BenchArgs {
             drop_last: false,
             excluded: Vec::new(),
         };
-        let order = Order::new(spec, pairs.rows())?;
+        let order = Order::new(spec, &pairs.shard_rows())?;
         let crop = self.crop.unwrap_or(CROP.min(pairs.side()));
         let max_tokens = datasets.iter().map(|data| data.manifest.tokenizer.max_tokens).max().unwrap_or(0);
         let shape = Shape { crop: Some(crop), random_crop: false, max_tokens: max_tokens as usize };
@@ -165,7 +165,7 @@ fn measure(bench: Bench) -> Result<Seen> {
     let mut seconds = Vec::new();
     let mut batches =
         load::start(bench.batcher, Cursor::default(), bench.epochs, bench.workers, bench.prefetch);
-    while let Some(batch) = batches.next() {
+    for batch in batches.by_ref() {
         if batch?.step + 1 == steps {
             seconds.push(began.elapsed().as_secs_f64());
             began = Instant::now();

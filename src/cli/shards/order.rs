@@ -25,7 +25,7 @@ pub fn run(ordering: Ordering, out: &mut impl Write) -> Result<()> {
         drop_last: ordering.drop_last,
         excluded: pairs.rows_of(&ordering.excluded)?,
     };
-    let order = Order::new(spec, pairs.rows())?;
+    let order = Order::new(spec, &pairs.shard_rows())?;
     writeln!(out, "step\trank\tkey\tview\tcaption")?;
     for step in 0..order.steps() {
         let rows: Vec<u64> = order.batch(epoch, step).collect();

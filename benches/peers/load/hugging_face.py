@@ -30,7 +30,7 @@ def sample(row):
 def documented(stored: Path, out: Path, workers: int):
     files = sorted(map(str, out.glob("*.parquet")))
     data = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
-    data = data.shuffle(seed=0, buffer_size=1000, max_buffer_input_shards=2).map(sample)
+    data = data.shuffle(seed=0, buffer_size=1000, max_buffer_input_shards=1).map(sample)
     batches = DataLoader(data, batch_size=BATCH, num_workers=workers, persistent_workers=True)
 
     def epoch(number: int):

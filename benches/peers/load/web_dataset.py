@@ -4,8 +4,10 @@ import io
 from pathlib import Path
 
 import numpy as np
+import torch
 import webdataset as wds
 from decode import pillow_crop, whole_batch
+from PIL import Image
 from work import BATCH, main, rows
 
 
@@ -21,8 +23,12 @@ def shuffled(out: Path) -> wds.WebDataset:
 
 
 def documented(stored: Path, out: Path, workers: int):
-    data = shuffled(out).decode("pil").to_tuple("jpg", "npy").map_tuple(pillow_crop, np.array)
+    data = shuffled(out).decode("pil").to_tuple("jpg", "npy").map_tuple(tensor, torch.from_numpy)
     return loader(data.batched(BATCH), workers)
+
+
+def tensor(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(pillow_crop(image))
 
 
 def tuned(stored: Path, out: Path, workers: int):

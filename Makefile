@@ -40,7 +40,7 @@ tools:
 	@command -v c++ >/dev/null || { echo "error: no C++ compiler: apt-get install g++" >&2; exit 1; }
 	@command -v python3 >/dev/null || { echo "error: no python3: apt-get install python3 python3-pip" >&2; exit 1; }
 
-bench-peers: ## measure prepare beside other tools, on the same images (3 GB of Python packages); ARGS="--images 400"
+bench-peers: ## measure pairmill beside other tools (3 GB of Python packages); ARGS="--images 400", ARGS="--what load"
 	@CARGO="$(CARGO)" python3 benches/peers/run.py $(ARGS)
 
 clean-demo: ## remove what the demo made

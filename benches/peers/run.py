@@ -1,4 +1,4 @@
-"""Runs the peers of `prepare` and pairmill interleaved, as whole processes, and prints tables.
+"""Runs peers and pairmill interleaved, as whole processes, and prints tables.
 
 Everything it makes is in ignored folders beside it, and is used again by the next run.
 """
@@ -7,102 +7,144 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import install
-import report
-from programs import Program, pairmill, peers, variants
-from timing import Sample, timed
+import load.programs
+import load.report
+import load.timing
+import prepare.programs
+import prepare.report
+import prepare.timing
+from facts import Facts
+from processes import run
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-JOBS = 2
+MADE = HERE / ".corpus"
 COUNTS = {"photos": 4000, "12mp": 300}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of work: its programs by table, what they are given, one run, the report."""
+
+    tables: Callable
+    ready: Callable
+    timed: Callable
+    lines: Callable
+
+
+WORK = {
+    name: Work(of.programs.tables, of.timing.ready, of.timing.timed, of.report.lines)
+    for name, of in {"prepare": prepare, "load": load}.items()
+}
 
 
 def main() -> None:
     args = arguments()
-    missing = install.install()
     count = args.images or COUNTS[args.set]
+    facts, work = Facts.now(args.set, count, args.rounds), WORK[args.what]
+    missing = install.install()
     corpus = made(args.set, count)
-    binaries = built() if args.prepare is None else {"pairmill": args.prepare.resolve()}
-    facts = report.Facts.now(args.set, count, args.rounds)
-    compared = [*pairmill(binaries), *peers()]
-    against_itself = variants(next(iter(binaries.values())))
-    if args.only:
-        compared, against_itself = chosen(args.only.split(","), compared, against_itself)
-    samples = measured([*compared, *against_itself], corpus, count, args.rounds)
-    text = report.markdown(facts, compared, against_itself, samples, missing)
-    print(text)
+    binaries = built() if args.programs is None else {"pairmill": args.programs.resolve()}
+    tables = chosen(args.only, work.tables(binaries))
+    given = work.ready(corpus, binaries)
+    samples = measured(work, tables, given, count, args.rounds)
+    text = [f"{facts}.", "", *work.lines(tables, samples, count)]
+    if missing:
+        text += ["", f"Could not be installed here: {', '.join(missing)}."]
+    print("\n".join(text))
     if args.json:
-        args.json.write_text(json.dumps(report.plain(facts, samples, missing), indent=2) + "\n")
+        runs = {name: [asdict(sample) for sample in taken] for name, taken in samples.items()}
+        kept = {"facts": asdict(facts), "samples": runs, "missing": missing}
+        args.json.write_text(json.dumps(kept, indent=2) + "\n")
     if args.write:
-        report.write(HERE / "README.md", args.set, text)
+        write(HERE / "README.md", args.set if args.what == "prepare" else args.what, text)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--what", choices=WORK, default="prepare", help="default: prepare")
     parser.add_argument("--images", type=int, help="default: 4000 photos, 300 of 12 MP")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument("--only", help="names of programs, with commas between")
     parser.add_argument("--set", choices=COUNTS, default="photos")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every sample, not only medians")
-    parser.add_argument("--prepare", type=Path, metavar="FILE", help="this program: build none")
+    parser.add_argument("--programs", type=Path, metavar="DIR", help="these programs: build none")
     parser.add_argument("--write", action="store_true", help="put the tables into README.md")
     return parser.parse_args()
 
 
-def chosen(names: list[str], *tables: list[Program]) -> list[list[Program]]:
-    known = [program.name for table in tables for program in table]
+def chosen(only: str | None, tables: dict[str, list]) -> dict[str, list]:
+    known = [program.name for programs in tables.values() for program in programs]
+    names = only.split(",") if only else known
     for name in names:
         if name not in known:
             sys.exit(f"error: --only: no program {name!r}; there are: {', '.join(known)}")
-    return [[program for program in table if program.name in names] for table in tables]
+    return {title: [p for p in programs if p.name in names] for title, programs in tables.items()}
 
 
 def made(kind: str, count: int) -> Path:
     """The corpus of so many images: rendered scenes first, then pictures over them."""
-    out, scenes = HERE / f".corpus/{kind}-{count}", HERE / f".corpus/scenes-{count}"
+    out, scenes = MADE / f"{kind}-{count}", MADE / f"scenes-{count}"
     if not out.exists():
         out.parent.mkdir(exist_ok=True)
         cargo("run", "--release", "--quiet", "--example", "scenes", "--", "--out", scenes, "-n", count)
-        command = [install.PYTHON, HERE / "corpus.py", kind, str(count), scenes, out]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        run(install.PYTHON, HERE / "corpus.py", kind, count, scenes, out)
     return out
 
 
 def built() -> dict[str, Path]:
-    """`prepare` with libjpeg-turbo where its build finds what it needs, and without."""
+    """Folders of `prepare` and `shards`: with libjpeg-turbo where it can be built, and without."""
     ways = {"pairmill-plain": []}
     if shutil.which("cmake") and shutil.which("nasm"):
         ways = {"pairmill": ["--features", "jpeg-turbo"], **ways}
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    binaries = {}
+    release = Path(ROOT / os.environ.get("CARGO_TARGET_DIR", "target"), "release")
     for name, features in ways.items():
-        cargo("build", "--release", "--quiet", "--bin", "prepare", *features)
-        binaries[name] = HERE / ".corpus" / ("prepare-turbo" if features else "prepare-plain")
-        shutil.copy2(ROOT / target / "release/prepare", binaries[name])
-    return binaries
+        cargo("build", "--release", "--quiet", "--bin", "prepare", "--bin", "shards", *features)
+        (MADE / name).mkdir(exist_ok=True)
+        for program in ("prepare", "shards"):
+            shutil.copy2(release / program, MADE / name)
+        if features:
+            shared(release, MADE / name)
+    return {name: MADE / name for name in ways}
+
+
+def shared(release: Path, folder: Path) -> None:
+    """The libjpeg-turbo that was built in, as a library of its own for the floor to load."""
+    archives = release.glob("build/turbojpeg-sys-*/out/lib*/libturbojpeg.a")
+    newest = max(archives, key=lambda file: file.stat().st_mtime)
+    whole = ["-Wl,--whole-archive", newest, "-Wl,--no-whole-archive"]
+    run("cc", "-shared", "-o", folder / "libturbojpeg.so", *whole)
 
 
 def cargo(*arguments: object) -> None:
-    command = [os.environ.get("CARGO", "cargo"), *map(str, arguments)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
+    run(os.environ.get("CARGO", "cargo"), *arguments, cwd=ROOT)
 
 
-def measured(programs, corpus: Path, count: int, rounds: int) -> dict[str, list[Sample]]:
+def measured(work: Work, tables: dict[str, list], given: Path, count: int, rounds: int):
     """Round after round, every program once a round; outputs are checked in the first."""
-    for file in corpus.rglob("*.jpg"):
-        file.read_bytes()  # the page cache is warm for everyone
-    samples: dict[str, list[Sample]] = {program.name: [] for program in programs}
+    programs = [program for table in tables.values() for program in table]
+    samples: dict[str, list] = {program.name: [] for program in programs}
     for number in range(rounds):
         for program in programs:
-            sample = timed(program, corpus, count, JOBS, check=number == 0)
+            sample = work.timed(program, given, count, check=number == 0)
             samples[program.name].append(sample)
             print(f"round {number + 1}: {program.name}: {sample}", file=sys.stderr)
     return samples
+
+
+def write(readme: Path, name: str, text: list[str]) -> None:
+    """Puts the tables between the markers of their name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = readme.read_text().split(begin)
+    after = rest.split(end)[1]
+    tables = "\n".join(text)
+    readme.write_text(f"{before}{begin}\n{tables}\n{end}{after}")
 
 
 if __name__ == "__main__":

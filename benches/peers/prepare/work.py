@@ -9,6 +9,8 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable
+from multiprocessing import Pool
 from pathlib import Path
 
 # The workers are the parallelism: no library starts threads of its own beside them.
@@ -19,6 +21,8 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or img2dataset's processes ask t
 
 SIZE, QUALITY, MAX_TOKENS = 256, 90, 64
 VOCABULARY = Path(__file__).parents[3] / "data/bert-base-uncased/vocab.txt"
+
+ROWS = 500  # a row group, where a script writes Parquet itself
 
 Pair = tuple[str, list[str]]  # path, captions
 
@@ -70,3 +74,33 @@ def pillow_square(path: str) -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=QUALITY)
     return out.getvalue()
+
+
+def write_parquet(square: Callable[[str], bytes]) -> None:
+    """The whole of a script whose own part is a path to its stored JPEG: one file a job."""
+    corpus, out, jobs = arguments()
+    out.mkdir()
+    files = [out / f"{job:05}.parquet" for job in range(jobs)]
+    with Pool(jobs) as pool:
+        work = zip(files, parts(pairs(corpus), jobs))
+        pool.starmap(parquet_file, [(square, file, rows) for file, rows in work])
+
+
+def parquet_file(square: Callable[[str], bytes], file: Path, rows: list[Pair]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tokens = pa.list_(pa.list_(pa.int32()))
+    types = {"key": pa.string(), "image": pa.binary(), "captions": pa.list_(pa.string())}
+    schema, words = pa.schema({**types, "tokens": tokens}), tokenizer()
+    with pq.ParquetWriter(file, schema, compression="none", use_dictionary=False) as writer:
+        for at in range(0, len(rows), ROWS):
+            paths, captions = zip(*rows[at : at + ROWS])
+            ids = iter(token_ids(words, [caption for told in captions for caption in told]))
+            columns = {
+                "key": [Path(path).stem for path in paths],
+                "image": [square(path) for path in paths],
+                "captions": captions,
+                "tokens": [[next(ids) for _ in told] for told in captions],
+            }
+            writer.write_table(pa.table(columns, schema=schema))

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from install import PYTHON
-from programs import Program
+from prepare.programs import HERE, Program
+from processes import last_line
 
-HERE = Path(__file__).parent
+OUT = HERE.parent / ".out"
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,18 @@ class Sample:
         return f"{self.images / self.seconds:.0f} images/s, {1000 * self.cpu / self.images:.2f} CPU ms"
 
 
-def timed(program: Program, corpus: Path, count: int, jobs: int, check: bool) -> Sample:
-    out = HERE / ".out" / program.name
+def ready(corpus: Path, binaries: dict[str, Path]) -> Path:
+    """What every program is given, once the page cache is warm for all of them."""
+    for file in corpus.rglob("*.jpg"):
+        file.read_bytes()
+    return corpus
+
+
+def timed(program: Program, corpus: Path, count: int, check: bool) -> Sample:
+    out = OUT / program.name
     shutil.rmtree(out.parent, ignore_errors=True)
     out.parent.mkdir()
-    command = [str(part) for part in program.command(corpus, out, jobs)]
+    command = [str(part) for part in program.command(corpus, out)]
     os.sync()  # nobody pays for writing back what an earlier program wrote
     before, start = cpu_of_children(), time.perf_counter()
     ran = subprocess.run(command, capture_output=True, text=True, cwd=out.parent)
@@ -64,7 +72,3 @@ def checked(out: Path, count: int) -> str:
     command = [str(part) for part in (PYTHON, HERE / "check.py", out, count)]
     ran = subprocess.run(command, capture_output=True, text=True)
     return last_line(ran.stderr) if ran.returncode else ""
-
-
-def last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it said nothing"])[-1][:200]

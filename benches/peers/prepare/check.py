@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent / "prepare"))
-from work import SIZE  # noqa: E402
+from work import SIZE
 
 
 def images(out: Path) -> Iterator[bytes]:

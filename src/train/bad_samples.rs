@@ -231,7 +231,7 @@ mod tests {
                 drop_last,
                 excluded: Vec::new(),
             };
-            Order::new(spec, 10).unwrap()
+            Order::new(spec, &[10]).unwrap()
         };
         assert_eq!([0, 1, 2, 3, 5].map(|steps| rows_before(steps, &order(true))), [0, 4, 8, 12, 20]);
         assert_eq!([0, 1, 2, 3, 4, 6].map(|steps| rows_before(steps, &order(false))), [0, 4, 8, 10, 14, 20]);

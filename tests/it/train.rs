@@ -291,7 +291,7 @@ fn check_listed(shuffle: &str) {
     for batch in start(batcher, Cursor { epoch: 1, step: 0 }, 2, 2, 2).map(Result::unwrap) {
         for (row, key) in batch.keys.iter().enumerate() {
             let (view, caption) = (batch.views[row].to_string(), batch.captions[row].to_string());
-            delivered.push([batch.step.to_string(), "0".into(), key.clone(), view, caption]);
+            delivered.push([batch.step.to_string(), "0".into(), key.to_owned(), view, caption]);
         }
     }
     assert_eq!(delivered.len(), 12);

@@ -11,7 +11,6 @@ use crate::dataset::Recipe;
 
 /// The most memory that `shards bench` had in so many epochs, in MB. A program of its own, so that
 /// no other test is counted.
-
 fn peak(root: &std::path::Path, epochs: u32) -> u64 {
     let line = format!("bench --batch 40 --workers 2 --prefetch 3 --json --epochs {epochs}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_shards"));
@@ -23,7 +22,6 @@ fn peak(root: &std::path::Path, epochs: u32) -> u64 {
 }
 
 #[test]
-
 fn memory_is_flat_over_ten_epochs() {
     // A batch is 2 MB, an epoch 20 MB: one batch that is kept in every epoch would be seen.
     for pixels in [Pixels::Raw { side: 128 }, Pixels::Image] {

@@ -100,10 +100,16 @@ impl Pairs {
         Ok(())
     }
 
-    /// Folders of the datasets whose first shard another program has written anew, in a layout that
-    /// is read by the ordinary Arrow reader: right, and slow.
-    pub fn slow(&self) -> &[PathBuf] {
-        &self.slow
+    /// What a program that opens them tells its user, once: which datasets another program has
+    /// written anew, in a layout that the ordinary Arrow reader reads. That is right, and slow.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        let note = |root: &PathBuf| {
+            let root = root.display();
+            format!(
+                "{root}: another program has written its shards; they are read the ordinary way, which is slow"
+            )
+        };
+        self.slow.iter().map(note)
     }
 
     /// The split's name.

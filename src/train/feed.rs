@@ -18,12 +18,7 @@ use crate::shard::Dataset;
 pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
     let data = &config.data;
     let pairs = Pairs::open(datasets, "train")?;
-    for root in pairs.slow() {
-        eprintln!(
-            "{}: its shards were written by another program; they are read the ordinary way, which is slow",
-            root.display()
-        );
-    }
+    pairs.notes().for_each(|note| eprintln!("{note}"));
     let excluded = match &data.exclude {
         Some(path) => pairs.rows_of(&read_keys(path).context("data.exclude")?)?,
         None => Vec::new(),

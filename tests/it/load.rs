@@ -290,7 +290,8 @@ fn a_shard_of_another_writer_gives_the_same_batches() {
             entry.bytes = root.join(&entry.path).metadata().unwrap().len();
         }
         let pairs = Pairs::open(&data, "train").unwrap();
-        assert_eq!(pairs.slow(), [root]);
+        let notes: Vec<String> = pairs.notes().collect();
+        assert!(notes.len() == 1 && notes[0].starts_with(&root.display().to_string()), "{notes:?}");
         assert!(one_epoch(batcher(&data, Some(6), 64)) == expected, "{pixels:?}");
     }
 }

@@ -18,6 +18,8 @@ fn peak(root: &std::path::Path, epochs: u32) -> u64 {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(seen["epochs"].as_array().unwrap().len(), epochs as usize);
+    assert!(seen["workers"] == 2 && seen["images"] == 400, "{seen}");
+    assert!(seen["images_per_second"].as_f64().unwrap() > 0.0, "{seen}");
     seen["peak_rss_mb"].as_u64().unwrap()
 }
 

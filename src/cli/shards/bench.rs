@@ -86,6 +86,7 @@ impl BenchArgs {
     pub fn resolve(self) -> Result<Bench> {
         let datasets = self.dirs.iter().map(Dataset::open).collect::<Result<Vec<_>>>()?;
         let pairs = Arc::new(Pairs::open(&datasets, &self.split)?);
+        pairs.notes().for_each(|note| eprintln!("{note}"));
         let spec = OrderSpec {
             fingerprints: pairs.fingerprints().to_vec(),
             split: self.split,

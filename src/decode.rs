@@ -24,7 +24,7 @@ use crate::sample::Rgb;
 use cut::Format;
 use flat::flat;
 pub use part::{Need, Source, Window};
-pub use stored::{Cut, decode_stored_into};
+pub use stored::{Cut, Scratch, decode_stored_into};
 use turn::Turn;
 
 /// Decoders and versions for the manifest: another may give other pixels.

@@ -29,10 +29,17 @@ impl Cut {
     }
 }
 
+/// Memory of any content that is kept from picture to picture.
+#[derive(Default)]
+pub struct Scratch {
+    pub(super) pixels: Vec<u8>,
+    #[cfg(feature = "jpeg-turbo")]
+    pub(super) spare: jpeg_turbo::Spare,
+}
+
 /// Decodes a square of a JPEG or PNG of a shard, of `width`×`height` pixels, into a
-/// `[side, side, 3]` slice. `scratch` is memory of any content, kept from picture to picture. What lies
-/// below the square of a JPEG may not be looked at: that the bytes are those that were written, a
-/// checksum has told before.
+/// `[side, side, 3]` slice. What lies below the square of a JPEG may not be looked at: that the bytes
+/// are those that were written, a checksum has told before.
 ///
 /// # Errors
 /// If the bytes are no JPEG that ends in its end mark, and no PNG, of `width`×`height` RGB pixels.
@@ -43,7 +50,7 @@ pub fn decode_stored_into(
     bytes: &[u8],
     (width, height): (u32, u32),
     cut: Cut,
-    scratch: &mut Vec<u8>,
+    scratch: &mut Scratch,
     out: &mut [u8],
 ) -> Result<(), DecodeError> {
     let Cut { x, y, side } = cut;
@@ -66,9 +73,10 @@ pub fn decode_stored_into(
     if (width as usize, height as usize) == (side, side) {
         return whole(out);
     }
-    scratch.resize(width as usize * height as usize * 3, 0);
-    whole(scratch)?;
-    cut.copy(&scratch[y * width as usize * 3..], width as usize, out);
+    let pixels = &mut scratch.pixels;
+    pixels.resize(width as usize * height as usize * 3, 0);
+    whole(pixels)?;
+    cut.copy(&pixels[y * width as usize * 3..], width as usize, out);
     Ok(())
 }
 

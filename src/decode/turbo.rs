@@ -4,7 +4,7 @@ use image::metadata::Orientation;
 use jpeg_turbo::{Jpeg, Region, Scale};
 
 use super::part::{self, Need, Source};
-use super::stored::Cut;
+use super::stored::{Cut, Scratch};
 use super::turn::Turn;
 use crate::sample::Rgb;
 
@@ -98,32 +98,36 @@ fn exif(bytes: &[u8]) -> Option<&[u8]> {
 /// Whether that was possible.
 pub(super) fn decode_into(
     bytes: &[u8],
-    (width, height): (u32, u32),
+    size: (u32, u32),
     cut: Cut,
-    scratch: &mut Vec<u8>,
+    scratch: &mut Scratch,
     out: &mut [u8],
 ) -> bool {
-    let Some(mut jpeg) = open(bytes).filter(|jpeg| (jpeg.width(), jpeg.height()) == (width, height)) else {
-        return false;
-    };
-    if jpeg.is_gray() {
-        return false;
+    let jpeg = Jpeg::reusing(&mut scratch.spare, bytes).ok().and_then(common);
+    let Some(mut jpeg) = jpeg.filter(|jpeg| (jpeg.width(), jpeg.height()) == size) else { return false };
+    let decoded = !jpeg.is_gray() && cut_out(&mut jpeg, cut, &mut scratch.pixels, out);
+    if decoded {
+        jpeg.leave(&mut scratch.spare);
     }
+    decoded
+}
+
+fn cut_out(jpeg: &mut Jpeg<'_>, cut: Cut, scratch: &mut Vec<u8>, out: &mut [u8]) -> bool {
     let (x, y, side) = (cut.x as u32, cut.y as u32, cut.side as u32);
     let wanted = Region { x, y, width: side, height: side };
     let region = jpeg.lines_around(wanted, Scale::Full);
     if region == wanted {
         return jpeg.decode_into(Scale::Full, region, out).is_ok();
     }
-    scratch.resize(region.bytes(), 0);
-    let decoded = jpeg.decode_into(Scale::Full, region, scratch).is_ok();
+    if scratch.len() < region.bytes() {
+        scratch.resize(region.bytes(), 0);
+    }
+    let lines = &mut scratch[..region.bytes()];
+    let decoded = jpeg.decode_into(Scale::Full, region, lines).is_ok();
     if decoded {
         let inside = Cut { x: cut.x - region.x as usize, ..cut };
-        inside.copy(
-            &scratch[(y - region.y) as usize * region.width as usize * 3..],
-            region.width as usize,
-            out,
-        );
+        let above = (y - region.y) as usize * region.width as usize * 3;
+        inside.copy(&lines[above..], region.width as usize, out);
     }
     decoded
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{LoadError, Place};
 use super::pairs::Row;
-use crate::decode::{Cut, decode_stored_into};
+use crate::decode::{Cut, Scratch, decode_stored_into};
 use crate::seed::{Draws, Purpose, hash64, seed_for};
 use crate::shard::{Pixels, StoredRow};
 
@@ -45,7 +45,8 @@ impl Window {
 #[derive(Default)]
 pub struct Brush {
     bytes: Vec<u8>,
-    scratch: Vec<u8>,
+    lines: Vec<u8>,
+    scratch: Scratch,
     /// Bytes that were read.
     pub read: u64,
     /// Time spent on decoding.
@@ -102,10 +103,10 @@ impl Brush {
         if cut.side == width {
             return row.raw_part(view, all, first, out);
         }
-        self.scratch.resize(wanted, 0);
-        let read = row.raw_part(view, all, first, &mut self.scratch)?;
+        self.lines.resize(wanted, 0);
+        let read = row.raw_part(view, all, first, &mut self.lines)?;
         if read {
-            cut.copy(&self.scratch, width, out);
+            cut.copy(&self.lines, width, out);
         }
         Ok(read)
     }

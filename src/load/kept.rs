@@ -84,8 +84,11 @@ impl<T> Kept<T> {
         budget: &Budget,
         read: impl Fn(Option<usize>) -> Result<(T, usize)>,
     ) -> Result<Found<'_, T>, LoadError> {
-        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
-        if self.whole.get().is_none() && (asked < self.alone || budget.is_spent()) {
+        let is_alone = || {
+            let asked = self.asked.fetch_add(1, Ordering::Relaxed); // not once the whole is there: threads share it
+            asked < self.alone || budget.is_spent()
+        };
+        if self.whole.get().is_none() && is_alone() {
             let (alone, _) = read(Some(row)).map_err(LoadError::shard)?;
             return Ok(Found::Alone(Box::new(alone)));
         }

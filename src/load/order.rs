@@ -34,9 +34,12 @@ impl FromStr for Shuffle {
         match (text, text.strip_prefix("window:")) {
             ("full", _) => Ok(Self::Full),
             ("none", _) => Ok(Self::None),
-            (_, Some(rows)) => rows.parse().map(Self::Window).map_err(|_| {
-                format!("`{text}` is no way to shuffle: a window is a whole number of rows, 1 or more")
-            }),
+            (_, Some(rows)) => {
+                let plain = rows.bytes().all(|byte| byte.is_ascii_digit()); // `parse` would take +8
+                rows.parse().ok().filter(|_| plain).map(Self::Window).ok_or_else(|| {
+                    format!("`{text}` is no way to shuffle: a window is a whole number of rows, 1 or more")
+                })
+            }
             _ => Err(format!("`{text}` is no way to shuffle: take `full`, `window:N` or `none`")),
         }
     }
@@ -332,7 +335,9 @@ mod tests {
         assert_eq!(read("full"), Ok(Shuffle::Full));
         assert_eq!(read("none"), Ok(Shuffle::None));
         assert_eq!(read("window:1000"), Ok(window(1000)));
-        for text in ["window:0", "window:", "window:-8", "window:1e3", "window:99999999999999999999"] {
+        for text in
+            ["window:0", "window:", "window:-8", "window:+8", "window:1e3", "window:99999999999999999999"]
+        {
             let message =
                 format!("`{text}` is no way to shuffle: a window is a whole number of rows, 1 or more");
             assert_eq!(read(text), Err(message));

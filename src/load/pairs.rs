@@ -173,16 +173,16 @@ impl Shard {
     fn view(&self, view: u32) -> Result<&View, LoadError> {
         let (path, size) = (&self.files.paths[view as usize], self.files.sizes[view as usize]);
         let open = || -> Result<View> {
-            let file =
-                self.open.get(path).with_context(|| format!("cannot read the shard {}", path.display()))?;
-            let (found, path) = (file.metadata()?.len(), path.display());
+            let name = path.display();
+            let found =
+                std::fs::metadata(path).with_context(|| format!("cannot read the shard {name}"))?.len();
             ensure!(
                 found == size,
-                "{path} has {found} bytes, not {size} as its table says: it was cut or changed; `shards verify` checks all"
+                "{name} has {found} bytes, not {size} as its table says: it was cut or changed; `shards verify` checks all"
             );
-            let reader = ShardReader::open_among(&self.files.paths[view as usize], self.open.clone())?;
+            let reader = ShardReader::open_among(path, &self.open)?;
             let (found, named) = (reader.rows(), self.rows());
-            ensure!(found == named, "{path} has {found} rows, not {named} as its table says");
+            ensure!(found == named, "{name} has {found} rows, not {named} as its table says");
             let checked = std::iter::repeat_with(AtomicBool::default).take(found).collect();
             Ok(View { reader, stored: Kept::new(self.files.number), checked })
         };

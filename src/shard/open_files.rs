@@ -4,42 +4,91 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-/// Open files, the one that was used last in front. Threads may share them.
+/// The files that are open. Threads may share them.
+///
+/// Which one is closed for another follows the second-chance rule (Corbató 1968): in turn, and those
+/// that were read since their last turn are passed over. So a read of an open file moves nothing.
 #[derive(Debug)]
 pub struct OpenFiles {
     most: usize,
-    recent: Mutex<VecDeque<(PathBuf, Arc<File>)>>,
+    turn: Mutex<VecDeque<Weak<OpenFile>>>,
+}
+
+/// A file that is opened when it is wanted, and closed when others need its place.
+#[derive(Debug)]
+pub struct OpenFile {
+    path: PathBuf,
+    file: RwLock<Option<Arc<File>>>,
+    read: AtomicBool,
+    among: Arc<OpenFiles>,
 }
 
 impl OpenFiles {
-    /// Keeps up to `most` files open; beyond that, the one that lay idle longest is closed, and opened anew when it is
-    /// wanted again.
+    /// Keeps up to `most` files open.
     ///
     /// # Panics
     /// If `most` is 0.
     pub fn new(most: usize) -> Self {
         assert!(most > 0, "one file at least is open while it is read");
-        Self { most, recent: Mutex::default() }
+        Self { most, turn: Mutex::default() }
     }
 
-    /// The open file at `path`. It stays open as long as the answer is held, whatever is opened meanwhile.
+    /// The file at `path`, which counts among these. It is not opened yet.
+    pub fn named(among: &Arc<Self>, path: &Path) -> Arc<OpenFile> {
+        let (path, among) = (path.to_owned(), among.clone());
+        Arc::new(OpenFile { path, file: RwLock::default(), read: AtomicBool::new(false), among })
+    }
+
+    fn turn(&self) -> MutexGuard<'_, VecDeque<Weak<OpenFile>>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner) // a panic elsewhere leaves it whole
+    }
+}
+
+impl OpenFile {
+    /// The open file. It stays open as long as the answer is held, whatever is opened meanwhile.
     ///
     /// # Errors
-    /// If the file cannot be opened.
-    pub fn get(&self, path: &Path) -> io::Result<Arc<File>> {
-        // A panic elsewhere leaves the list whole.
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = recent.iter().position(|(open, _)| open.as_os_str() == path.as_os_str()); // bytes: no component is parsed
-        let found = match place.and_then(|at| recent.remove(at)) {
-            Some(found) => found,
-            None => (path.to_owned(), Arc::new(File::open(path)?)),
-        };
-        let file = found.1.clone();
-        recent.push_front(found);
-        recent.truncate(self.most);
+    /// If it cannot be opened.
+    pub fn get(self: &Arc<Self>) -> io::Result<Arc<File>> {
+        match self.now() {
+            Some(file) => {
+                if !self.read.load(Ordering::Relaxed) {
+                    self.read.store(true, Ordering::Relaxed); // only then: others read this line, too
+                }
+                Ok(file)
+            }
+            None => self.open(),
+        }
+    }
+
+    fn now(&self) -> Option<Arc<File>> {
+        self.file.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn open(self: &Arc<Self>) -> io::Result<Arc<File>> {
+        let mut turn = self.among.turn();
+        if let Some(file) = self.now() {
+            return Ok(file); // another thread was first
+        }
+        let file = Arc::new(File::open(&self.path)?);
+        self.set(Some(file.clone()));
+        while turn.len() >= self.among.most {
+            let next = turn.pop_front().expect("it is not empty");
+            match next.upgrade() {
+                Some(open) if open.read.swap(false, Ordering::Relaxed) => turn.push_back(next),
+                Some(open) => open.set(None),
+                None => {} // its owner is gone, and has closed it
+            }
+        }
+        turn.push_back(Arc::downgrade(self));
         Ok(file)
+    }
+
+    fn set(&self, file: Option<Arc<File>>) {
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
     }
 }
 
@@ -48,36 +97,59 @@ mod tests {
     use super::*;
     use std::io::Read;
 
-    #[test]
-    fn the_file_that_lay_idle_longest_is_closed_and_comes_back_when_it_is_wanted() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        for name in ["a", "b", "c"] {
-            std::fs::write(path(name), name).unwrap();
-        }
-        let files = OpenFiles::new(2);
-        let open = || {
-            let recent = files.recent.lock().unwrap();
-            recent.iter().map(|(path, _)| path.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+    /// Files `a`, `b`, … that hold their names, of which `most` may be open.
+    fn files(folder: &Path, most: usize, names: &[&str]) -> Vec<Arc<OpenFile>> {
+        let among = Arc::new(OpenFiles::new(most));
+        let file = |name: &&str| {
+            std::fs::write(folder.join(name), name).unwrap();
+            OpenFiles::named(&among, &folder.join(name))
         };
-        let held = ["a", "b", "a", "c"].map(|name| files.get(&path(name)).unwrap());
+        names.iter().map(file).collect()
+    }
+
+    fn open(files: &[Arc<OpenFile>]) -> Vec<bool> {
+        files.iter().map(|file| file.now().is_some()).collect()
+    }
+
+    #[test]
+    fn a_file_that_was_not_read_again_is_closed_first_and_comes_back_when_it_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path(), 2, &["a", "b", "c"]);
+        let held = [0, 1, 0, 2].map(|at: usize| files[at].get().unwrap());
         assert!(Arc::ptr_eq(&held[0], &held[2]), "it was open");
-        assert_eq!(open(), ["c", "a"]);
+        assert_eq!(open(&files), [true, false, true]);
         let mut text = String::new();
         held[1].as_ref().read_to_string(&mut text).unwrap();
-        assert_eq!(text, "b", "what is held can be read, though the list has let it go");
-        files.get(&path("b")).unwrap();
-        assert_eq!(open(), ["b", "c"]);
+        assert_eq!(text, "b", "what is held can be read, though its place is taken");
+        files[1].get().unwrap();
+        assert_eq!(open(&files).iter().filter(|&&open| open).count(), 2);
+    }
+
+    #[test]
+    fn where_all_were_read_the_first_in_turn_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path(), 2, &["a", "b", "c"]);
+        let _ = [0, 1, 0, 1, 2].map(|at: usize| drop(files[at].get().unwrap()));
+        assert_eq!(open(&files), [false, true, true]);
+    }
+
+    #[test]
+    fn a_file_whose_owner_is_gone_needs_no_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = files(folder.path(), 2, &["a", "b", "c"]);
+        files.iter().take(2).for_each(|file| drop(file.get().unwrap()));
+        files.remove(0);
+        files[1].get().unwrap();
+        assert_eq!(open(&files), [true, true]);
     }
 
     #[test]
     fn a_file_that_is_not_there_is_an_error_and_closes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
-        std::fs::write(&path, "a").unwrap();
-        let files = OpenFiles::new(1);
-        let first = files.get(&path).unwrap();
-        assert!(files.get(&folder.path().join("none")).is_err());
-        assert!(Arc::ptr_eq(&first, &files.get(&path).unwrap()));
+        let files = files(folder.path(), 1, &["a"]);
+        let first = files[0].get().unwrap();
+        let none = OpenFiles::named(&files[0].among, &folder.path().join("none"));
+        assert!(none.get().is_err());
+        assert!(Arc::ptr_eq(&first, &files[0].get().unwrap()));
     }
 }

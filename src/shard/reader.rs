@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::columns;
-use super::open_files::OpenFiles;
+use super::open_files::{OpenFile, OpenFiles};
 use super::page::PageMap;
 use super::schema::{Pixels, raw_side};
 use super::shared::Shared;
@@ -26,7 +26,7 @@ const BATCH: usize = 64;
 /// A shard whose footer and page index are in memory. Reading takes `&self`: threads may share it.
 pub struct ShardReader {
     path: PathBuf,
-    files: Arc<OpenFiles>,
+    file: Arc<OpenFile>,
     metadata: ArrowReaderMetadata,
     pixels: Pixels,
     /// None where another writer did not lay pictures out one a page.
@@ -68,16 +68,17 @@ impl ShardReader {
     /// # Errors
     /// If the file is missing, cut, not Parquet, or has neither picture column.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::open_among(path, Arc::new(OpenFiles::new(1)))
+        Self::open_among(path, &Arc::new(OpenFiles::new(1)))
     }
 
     /// As [`ShardReader::open`]; the file is one of `files`, which may close it between two reads.
     ///
     /// # Errors
     /// As [`ShardReader::open`].
-    pub fn open_among(path: &Path, files: Arc<OpenFiles>) -> Result<Self> {
+    pub fn open_among(path: &Path, files: &Arc<OpenFiles>) -> Result<Self> {
         let reading = || format!("cannot read the shard {}", path.display());
-        let file = Shared(files.get(path).with_context(reading)?);
+        let named = OpenFiles::named(files, path);
+        let file = Shared(named.get().with_context(reading)?);
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = ArrowReaderMetadata::load(&file, options.clone()).with_context(reading)?;
         let schema = metadata.schema();
@@ -90,7 +91,7 @@ impl ShardReader {
         // Another writer's types for the same columns (large or dictionary texts, say) become ours.
         let foreign = || ArrowReaderMetadata::load(&file, options.with_skip_arrow_metadata(true));
         let metadata = if pages.is_some() { metadata } else { foreign().with_context(reading)? };
-        Ok(Self { path: path.to_owned(), files, metadata, pixels, pages })
+        Ok(Self { path: path.to_owned(), file: named, metadata, pixels, pages })
     }
 
     /// Where the shard is.
@@ -130,7 +131,7 @@ impl ShardReader {
         let place = || format!("row {row} of {}", self.path.display());
         match &self.pages {
             Some(pages) => {
-                let file = self.files.get(&self.path).with_context(place)?;
+                let file = self.file.get().with_context(place)?;
                 pages.read(&file, row, buffer).with_context(place)
             }
             None => self.picture_by_arrow(row, buffer).with_context(place),
@@ -157,7 +158,7 @@ impl ShardReader {
     pub fn raw_part(&self, row: usize, length: usize, from: usize, out: &mut [u8]) -> Result<bool> {
         let place = || format!("row {row} of {}", self.path.display());
         let Some(pages) = &self.pages else { return Ok(false) };
-        let file = self.files.get(&self.path).with_context(place)?;
+        let file = self.file.get().with_context(place)?;
         pages.read_part(&file, row, length, from, out).with_context(place).map(|()| true)
     }
 
@@ -230,8 +231,7 @@ impl ShardReader {
         leaf: &dyn Fn(&str) -> bool,
         row: Option<usize>,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-        let file =
-            self.files.get(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let file = self.file.get().with_context(|| format!("cannot read {}", self.path.display()))?;
         let file = Shared(file);
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let schema = builder.parquet_schema();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use pairmill::decode::{Cut, DECODERS, DecodeError, decode, decode_stored_into};
+use pairmill::decode::{Cut, DECODERS, DecodeError, Scratch, decode, decode_stored_into};
 use pairmill::prepare::{encode::encoders, resize::RESIZER};
 use pairmill::sample::Rgb;
 use pairmill::seed::Draws;
@@ -78,9 +78,10 @@ fn any_square_of_a_stored_picture_is_that_of_the_whole() {
     for name in ["420.jpg", "422.jpg", "39x7-444.jpg", "plain.jpg"] {
         let (bytes, whole) = (bytes(name), decode(&bytes(name)).unwrap());
         let (width, height) = (whole.width() as usize, whole.height() as usize);
-        let mut scratch = vec![3; 7];
+        let mut scratch = Scratch::default();
         for side in [1, 5, 16, 31, height.min(width)].into_iter().filter(|&side| side <= height.min(width)) {
-            for (x, y) in [(0, 0), (width - side, height - side), ((width - side) / 2, (height - side) / 3)] {
+            let heights = [0, (height - side) / 3, height - side];
+            for (x, y) in (0..=width - side).flat_map(|x| heights.map(|y| (x, y))) {
                 let cut = Cut { x, y, side };
                 let (mut out, mut expected) = (vec![0; side * side * 3], vec![0; side * side * 3]);
                 let size = (whole.width(), whole.height());
@@ -95,8 +96,8 @@ fn any_square_of_a_stored_picture_is_that_of_the_whole() {
 #[test]
 fn a_stored_jpeg_of_another_size_is_corrupt() {
     let (mut out, cut) = (vec![0; 32 * 32 * 3], Cut { x: 0, y: 0, side: 32 });
-    let error =
-        decode_stored_into(&bytes("plain.jpg"), (32, 32), cut, &mut Vec::new(), &mut out).unwrap_err();
+    let error = decode_stored_into(&bytes("plain.jpg"), (32, 32), cut, &mut Scratch::default(), &mut out)
+        .unwrap_err();
     assert_eq!((error.kind(), error.to_string()), ("corrupt", "64x48 Rgb8, not 32x32 Rgb8".to_owned()));
 }
 
@@ -105,7 +106,7 @@ fn a_cut_stored_jpeg_is_truncated() {
     let (whole, square) = (bytes("plain.jpg"), Cut { x: 8, y: 0, side: 48 });
     let mut out = vec![0; 48 * 48 * 3];
     let cut = &whole[..whole.len() - 100];
-    let result = decode_stored_into(cut, (64, 48), square, &mut Vec::new(), &mut out);
+    let result = decode_stored_into(cut, (64, 48), square, &mut Scratch::default(), &mut out);
     assert_eq!(result, Err(DecodeError::Truncated));
 }
 

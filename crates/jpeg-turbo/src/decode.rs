@@ -12,6 +12,9 @@ use crate::handle::Handle;
 /// Most scans of a progressive picture: more of them only take time.
 const MAX_SCANS: c_int = 100;
 
+/// Pixels beside a region that its last colours may be smoothed with: two of half the resolution.
+const SMOOTHED: u64 = 4;
+
 /// How much smaller a picture is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scale {
@@ -68,6 +71,11 @@ impl Region {
     }
 }
 
+/// An instance of the library between two pictures: making one anew takes longer than reading a
+/// small picture's header. One that met a fault is not kept.
+#[derive(Default)]
+pub struct Spare(Option<Handle>);
+
 /// A JPEG whose header was read.
 pub struct Jpeg<'a> {
     handle: Handle,
@@ -82,9 +90,18 @@ impl<'a> Jpeg<'a> {
     /// # Errors
     /// If the bytes do not begin like a JPEG.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Error> {
-        let mut handle = Handle::new(sys::TJINIT_TJINIT_DECOMPRESS)?;
-        handle.set(sys::TJPARAM_TJPARAM_STOPONWARNING, 1)?;
-        handle.set(sys::TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS)?;
+        Self::reusing(&mut Spare::default(), bytes)
+    }
+
+    /// As [`Jpeg::new`], with the instance that an earlier picture left in `spare`, if any.
+    ///
+    /// # Errors
+    /// Those of [`Jpeg::new`].
+    pub fn reusing(spare: &mut Spare, bytes: &'a [u8]) -> Result<Self, Error> {
+        let mut handle = match spare.0.take() {
+            Some(handle) => handle,
+            None => decompressor()?,
+        };
         // SAFETY: the instance is alive, and pointer and length are those of a slice.
         let code =
             unsafe { sys::tj3DecompressHeader(handle.raw(), bytes.as_ptr(), bytes.len() as sys::size_t) };
@@ -93,6 +110,11 @@ impl<'a> Jpeg<'a> {
             (handle.get(sys::TJPARAM_TJPARAM_JPEGWIDTH), handle.get(sys::TJPARAM_TJPARAM_JPEGHEIGHT));
         let side = |pixels: c_int| u32::try_from(pixels).map_err(|_| Error("it has no size".to_owned()));
         Ok(Self { handle, bytes, width: side(width)?, height: side(height)? })
+    }
+
+    /// Leaves the instance for the next picture.
+    pub fn leave(self, spare: &mut Spare) {
+        spare.0 = Some(self.handle);
     }
 
     /// Width in pixels, before any EXIF turn.
@@ -135,14 +157,15 @@ impl<'a> Jpeg<'a> {
     }
 
     /// The least region around `wanted` that can be decoded with the same pixels as in the whole
-    /// picture: columns begin where a block of the format does, and one block more on each side keeps
-    /// colours that are smoothed between blocks. What the file holds below it is not read.
+    /// picture: columns begin where a block of the format does, one block earlier than `wanted`, and
+    /// end some pixels later, because colours are smoothed between their neighbours. What the file
+    /// holds below it is not read.
     pub fn lines_around(&mut self, wanted: Region, scale: Scale) -> Region {
         let whole = self.whole(scale);
         let Some(block) = self.block_width() else { return whole };
         let block = block.div_ceil(scale.divisor());
         let left = (wanted.x / block).saturating_sub(1) * block;
-        let right = ((wanted.right().div_ceil(u64::from(block)) + 1) * u64::from(block)).min(whole.right());
+        let right = (wanted.right() + SMOOTHED).min(whole.right());
         let bottom = wanted.bottom().min(whole.bottom()) as u32;
         if u64::from(left) >= right || wanted.y >= bottom {
             return whole;
@@ -217,4 +240,11 @@ impl<'a> Jpeg<'a> {
         let code = unsafe { sys::tj3Decompress8(self.handle.raw(), from, length, to, pitch, format) };
         self.handle.check(code)
     }
+}
+
+fn decompressor() -> Result<Handle, Error> {
+    let mut handle = Handle::new(sys::TJINIT_TJINIT_DECOMPRESS)?;
+    handle.set(sys::TJPARAM_TJPARAM_STOPONWARNING, 1)?;
+    handle.set(sys::TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS)?;
+    Ok(handle)
 }

@@ -8,7 +8,7 @@ mod decode;
 mod encode;
 mod handle;
 
-pub use decode::{Jpeg, Region, Scale};
+pub use decode::{Jpeg, Region, Scale, Spare};
 pub use encode::encode;
 
 /// Version of the library that is linked.

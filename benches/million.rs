@@ -9,7 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pairmill::load::{Batcher, CaptionWeights, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, start};
+use pairmill::load::{
+    Batcher, CaptionWeights, Cursor, Order, OrderSpec, Padding, Pairs, Shape, Shuffle, start,
+};
 use pairmill::prepare::encode::{Encoding, encode};
 use pairmill::sample::{Caption, CaptionKind, Crop, Rgb, Sample, TokenIds};
 use pairmill::shard::manifest::{TokenizerId, Totals};
@@ -58,11 +60,16 @@ fn batcher(pairs: Arc<Pairs>) -> anyhow::Result<Batcher> {
         batch: 256,
         shuffle: Shuffle::Full,
         weights: CaptionWeights::default(),
+        captions_per_image: 1,
         drop_last: true,
         excluded: Vec::new(),
     };
     let order = Order::new(spec, &pairs.shard_rows())?;
-    Batcher::new(pairs, order, Shape { crop: Some(224), random_crop: false, max_tokens: 64 })
+    Batcher::new(
+        pairs,
+        order,
+        Shape { crop: Some(224), random_crop: false, max_tokens: 64, padding: Padding::Longest },
+    )
 }
 
 fn millis(began: Instant) -> f64 {

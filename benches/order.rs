@@ -17,6 +17,7 @@ fn order(shuffle: &str, shards: &[u64]) -> Order {
         batch: BATCH,
         shuffle: shuffle.parse().expect("a way to shuffle"),
         weights: CaptionWeights::default(),
+        captions_per_image: 1,
         drop_last: false,
         excluded: Vec::new(),
     };

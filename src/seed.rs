@@ -20,7 +20,7 @@ pub enum Purpose {
     Caption = 4,
     /// Fresh weights.
     Weights = 5,
-    /// Dropout of one training step.
+    /// Dropout of one training step: of its first micro-batch (of most steps the only one) at 0, of the next at 1, …
     Dropout = 6,
     /// Where the square is that a step sees of a stored picture.
     Crop = 7,

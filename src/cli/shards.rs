@@ -48,7 +48,8 @@ enum CommandArgs {
     Stats(StatsArgs),
     /// Print which rows, views and captions `train` would see in an epoch, as tab-separated values
     ///
-    /// Columns: step (within the epoch, from 0), rank, key, view, caption (index in the row's list).
+    /// Columns: step (within the epoch, from 0), rank, key, view, caption (index in the row's list;
+    /// with --captions-per-image several, with commas between them).
     Order(OrderArgs),
     /// Read epochs as `train` would, without a model, and say how fast that goes
     ///
@@ -134,6 +135,10 @@ struct OrderArgs {
     #[arg(long, value_name = "KIND=WEIGHT,…", default_value = "original=1,synonym=1,back-translation=1")]
     captions: CaptionWeights,
 
+    /// Captions that an image shows at a time (`data.captions_per_image`)
+    #[arg(long, value_name = "CAPTIONS", default_value = "1")]
+    captions_per_image: NonZeroUsize,
+
     /// File of keys that are never used, one a line
     #[arg(long, value_name = "FILE")]
     exclude: Option<PathBuf>,
@@ -195,6 +200,7 @@ pub struct Ordering {
     shuffle: Shuffle,
     drop_last: bool,
     weights: CaptionWeights,
+    captions_per_image: usize,
     excluded: HashSet<String>,
 }
 
@@ -244,6 +250,7 @@ impl OrderArgs {
             shuffle: self.shuffle,
             drop_last: self.drop_last,
             weights: self.captions,
+            captions_per_image: self.captions_per_image.get(),
             excluded: excluded.unwrap_or_default(),
         })
     }

@@ -16,7 +16,7 @@ use crate::shard::Lists;
 /// Token rows are padded to a multiple of this, so that few shapes occur.
 const TOKEN_STEP: usize = 8;
 
-/// What one step sees: B rows.
+/// What one step sees: B rows, each with m captions.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Epoch, from 0.
@@ -27,17 +27,17 @@ pub struct Batch {
     pub images: Slab,
     /// Width and height in pixels.
     pub side: usize,
-    /// `[B, max_len]` token ids, padded with 0.
+    /// `[B·m, max_len]` token ids, padded with 0; the m captions of a row stand one after another.
     pub tokens: Vec<i32>,
-    /// Token ids of each row that are no padding.
+    /// Token ids of each caption that are no padding.
     pub lengths: Vec<i32>,
-    /// The longest row, rounded up to a multiple of 8 (at most the loader's `max_tokens`).
+    /// Width of `tokens`, by the loader's [`Padding`].
     pub max_len: usize,
     /// Key of each row.
     pub keys: Keys,
     /// View that each row shows.
     pub views: Vec<u32>,
-    /// Index of each row's caption in its list.
+    /// `[B·m]` index of each caption in its row's list.
     pub captions: Vec<u32>,
     /// SHA-256 of each row's source.
     pub sources: Vec<[u8; 32]>,
@@ -50,6 +50,11 @@ impl Batch {
     /// B.
     pub fn rows(&self) -> usize {
         self.keys.len()
+    }
+
+    /// m.
+    pub fn captions_per_image(&self) -> usize {
+        self.captions.len() / self.rows().max(1)
     }
 }
 
@@ -97,6 +102,18 @@ pub struct Shape {
     pub random_crop: bool,
     /// Longest row of token ids, `[CLS]` and `[SEP]` included.
     pub max_tokens: usize,
+    /// How wide the rows of token ids are.
+    pub padding: Padding,
+}
+
+/// How wide the token rows of a batch are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Padding {
+    /// The batch's longest row, rounded up to a multiple of 8 (at most `max_tokens`): least work.
+    #[default]
+    Longest,
+    /// `max_tokens`, always: one shape, for what is compiled or captured for one.
+    Fixed,
 }
 
 /// Makes batches; threads may share it.
@@ -149,8 +166,8 @@ impl Batcher {
     /// The batch of a step.
     ///
     /// # Errors
-    /// If a row is damaged, its shard cannot be read, or it has no
-    /// caption of a kind with a weight.
+    /// If a row is damaged, its shard cannot be read, or it has too few
+    /// captions of a kind with a weight.
     ///
     /// # Panics
     /// If the epoch has no such step.
@@ -159,15 +176,15 @@ impl Batcher {
         let rows: Vec<Row> =
             self.order.batch(epoch, step).map(|row| self.pairs.row(row)).collect::<Result<_, _>>()?;
         let mut batch = self.pictures(&rows, epoch, step)?;
-        let mut texts = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let caption = row.caption(spec.seed, spec.weights, epoch)?;
-            texts.push(row.tokens(caption));
+        batch.captions = vec![0; rows.len() * spec.captions_per_image];
+        let mut texts = Vec::with_capacity(batch.captions.len());
+        for (row, shown) in rows.iter().zip(batch.captions.chunks_exact_mut(spec.captions_per_image)) {
+            row.captions(spec.seed, spec.weights, epoch, shown)?;
+            texts.extend(shown.iter().map(|&caption| row.tokens(caption as usize)));
             batch.keys.push(row.key());
-            batch.captions.push(caption as u32);
             batch.sources.push(*row.source());
         }
-        (batch.tokens, batch.lengths, batch.max_len) = pad(&texts, self.shape.max_tokens);
+        (batch.tokens, batch.lengths, batch.max_len) = pad(&texts, self.shape.max_tokens, self.shape.padding);
         Ok(batch)
     }
 
@@ -209,11 +226,14 @@ pub(super) fn check_crop(pairs: &Pairs, crop: Option<u32>) -> Result<()> {
     Ok(())
 }
 
-/// `[B, L]` ids padded with 0, the length of each row, and L. A row that is too long keeps its
+/// `[rows, L]` ids padded with 0, the length of each row, and L. A row that is too long keeps its
 /// first `max − 1` ids and its last one, `[SEP]`.
-fn pad(rows: &[&[i32]], max: usize) -> (Vec<i32>, Vec<i32>, usize) {
+fn pad(rows: &[&[i32]], max: usize, padding: Padding) -> (Vec<i32>, Vec<i32>, usize) {
     let longest = rows.iter().map(|row| row.len().min(max)).max().unwrap_or(0);
-    let width = longest.next_multiple_of(TOKEN_STEP).min(max);
+    let width = match padding {
+        Padding::Longest => longest.next_multiple_of(TOKEN_STEP).min(max),
+        Padding::Fixed => max,
+    };
     let mut tokens = vec![0; rows.len() * width];
     let mut lengths = Vec::with_capacity(rows.len());
     for (row, out) in rows.iter().zip(tokens.chunks_exact_mut(width.max(1))) {
@@ -233,16 +253,23 @@ mod tests {
 
     #[test]
     fn a_cut_row_keeps_its_end_token() {
-        let (tokens, lengths, width) = pad(&[&[101, 7, 8, 9, 102], &[101, 102]], 4);
+        let (tokens, lengths, width) = pad(&[&[101, 7, 8, 9, 102], &[101, 102]], 4, Padding::Longest);
         assert_eq!((tokens, lengths, width), (vec![101, 7, 8, 102, 101, 102, 0, 0], vec![4, 2], 4));
     }
 
     #[test]
     fn the_width_is_a_multiple_of_eight_up_to_the_maximum() {
-        let width = |length: usize, max| pad(&[&vec![1; length]], max).2;
+        let width = |length: usize, max| pad(&[&vec![1; length]], max, Padding::Longest).2;
         assert_eq!(
             [width(3, 64), width(8, 64), width(9, 64), width(70, 64), width(11, 12)],
             [8, 8, 16, 64, 12]
         );
+    }
+
+    #[test]
+    fn a_fixed_width_is_the_maximum_and_adds_only_pads() {
+        let (tokens, lengths, width) = pad(&[&[101, 7, 102], &[101, 102]], 5, Padding::Fixed);
+        let expected = vec![101, 7, 102, 0, 0, 101, 102, 0, 0, 0];
+        assert_eq!((tokens, lengths, width), (expected, vec![3, 2], 5));
     }
 }

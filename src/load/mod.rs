@@ -1,4 +1,5 @@
 //! Shards → batches: `order |> read |> decode |> batch |> prefetch`. Plain buffers, no tensors.
+//! [`Padding`] says how wide token rows are: as the batch needs, or always the same.
 //!
 //! ```text
 //! Dataset… ─▶ Pairs ──┐ rows, views, texts, read when they are first touched
@@ -21,7 +22,7 @@ pub mod shown;
 mod slab;
 mod window;
 
-pub use batch::{Batch, Batcher, Keys, Shape};
+pub use batch::{Batch, Batcher, Keys, Padding, Shape};
 pub use cursor::Cursor;
 pub use error::{LoadError, Place};
 pub use in_order::{EvalBatch, InOrder};

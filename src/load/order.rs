@@ -60,6 +60,8 @@ pub struct OrderSpec {
     pub shuffle: Shuffle,
     /// Weights of the kinds of caption.
     pub weights: CaptionWeights,
+    /// Captions that a row shows each epoch.
+    pub captions_per_image: usize,
     /// Leaves out the short step at the end of an epoch.
     pub drop_last: bool,
     /// Rows that never appear: sorted, without repeats.
@@ -94,11 +96,26 @@ pub enum OrderError {
         /// Split.
         split: String,
     },
+    /// No caption of a row is asked for.
+    #[error("an image must show at least one caption")]
+    NoCaptionAsked,
     /// A row all of whose captions weigh 0.
     #[error("key {key}: none of its captions is of a kind that is used")]
     NoCaption {
         /// The row's key.
         key: String,
+    },
+    /// A row with fewer captions than it is to show at a time.
+    #[error(
+        "key {key}: {wanted} captions an image are asked for, it has {entries} of the kinds that are used"
+    )]
+    FewCaptions {
+        /// The row's key.
+        key: String,
+        /// Its captions, each counted by its weight.
+        entries: u64,
+        /// Captions that it is to show.
+        wanted: usize,
     },
 }
 
@@ -138,6 +155,9 @@ impl Order {
         let split = spec.split.clone();
         if spec.batch == 0 {
             return Err(OrderError::EmptyBatch);
+        }
+        if spec.captions_per_image == 0 {
+            return Err(OrderError::NoCaptionAsked);
         }
         if kept == 0 {
             return Err(OrderError::NoRows { split, rows, excluded: spec.excluded.len() });
@@ -252,6 +272,7 @@ mod tests {
             batch,
             shuffle: Shuffle::Full,
             weights: CaptionWeights::default(),
+            captions_per_image: 1,
             drop_last: false,
             excluded,
         }
@@ -323,6 +344,8 @@ mod tests {
     fn an_order_without_a_step_is_refused_in_words() {
         let refused = |spec, rows| Order::new(spec, &[rows]).unwrap_err().to_string();
         assert_eq!(refused(spec(0, 0, vec![]), 1), "the batch must have at least one row");
+        let silent = OrderSpec { captions_per_image: 0, ..spec(0, 1, vec![]) };
+        assert_eq!(refused(silent, 1), "an image must show at least one caption");
         assert_eq!(refused(spec(0, 1, vec![0]), 1), "split `train` has no row left: 1 rows, 1 excluded");
         let short = OrderSpec { drop_last: true, ..spec(0, 9, vec![]) };
         let message = "a batch of 9 is larger than the 8 rows of split `train`: without the last, short batch no step is left";

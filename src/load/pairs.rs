@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::error::{LoadError, Place};
 use super::kept::{Budget, Found, Kept};
-use super::shown::{CaptionWeights, caption_of, view_of};
+use super::shown::{CaptionWeights, captions_of, view_of};
 use crate::sample::CaptionKind;
 use crate::shard::manifest::ShardViews;
 use crate::shard::{Dataset, OpenFiles, PackedTexts, Pixels, ShardReader, StoredRow};
@@ -242,12 +242,18 @@ impl Row<'_> {
         view_of(seed, self.shard.files.number, self.shard.files.paths.len() as u32, epoch)
     }
 
-    /// The caption that it shows in an epoch: index in its list.
+    /// The captions that it shows in an epoch, as many as `shown` has room for: indices in its list.
     ///
     /// # Errors
-    /// If every one weighs 0.
-    pub fn caption(&self, seed: u64, weights: CaptionWeights, epoch: u64) -> Result<usize, LoadError> {
-        Ok(caption_of(seed, self.key(), self.kinds(), weights, epoch)?)
+    /// If every one weighs 0, or it has too few.
+    pub fn captions(
+        &self,
+        seed: u64,
+        weights: CaptionWeights,
+        epoch: u64,
+        shown: &mut [u32],
+    ) -> Result<(), LoadError> {
+        Ok(captions_of(seed, self.key(), self.kinds(), weights, epoch, shown)?)
     }
 
     /// Token ids of a caption.

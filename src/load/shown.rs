@@ -68,29 +68,63 @@ pub fn view_of(seed: u64, shard_number: u32, views: u32, epoch: u64) -> u32 {
     ((epoch % views + first) % views) as u32
 }
 
-/// The caption that a row shows in an epoch: index in the row's list. A caption of weight w is w
-/// of the row's n entries, and any n epochs from a multiple of n on show every entry once.
+/// Entries of a row that are laid out without an allocation.
+const FEW: usize = 64;
+
+/// The captions that a row shows in an epoch, as many as `shown` has room for: indices in the row's
+/// list. A caption of weight w is w of the row's n entries, and with m captions at a time, epoch e
+/// shows entries e·m … e·m + m − 1 of the rounds: from any multiple of n on, n entries in a row are
+/// every entry once.
 ///
 /// # Errors
-/// If every caption of the row weighs 0.
-pub fn caption_of(
+/// If every caption of the row weighs 0, or it has fewer entries than `shown` has room for.
+pub fn captions_of(
     seed: u64,
     key: &str,
     kinds: &[CaptionKind],
     weights: CaptionWeights,
     epoch: u64,
-) -> Result<usize, OrderError> {
-    let repeats =
-        |(place, kind): (usize, &CaptionKind)| std::iter::repeat_n(place, weights.of(*kind) as usize);
-    let mut entries: Vec<usize> = kinds.iter().enumerate().flat_map(repeats).collect();
-    match entries.len() as u64 {
-        0 => Err(OrderError::NoCaption { key: key.to_owned() }),
-        1 => Ok(entries[0]),
+    shown: &mut [u32],
+) -> Result<(), OrderError> {
+    let n: u64 = kinds.iter().map(|&kind| u64::from(weights.of(kind))).sum();
+    check_entries(key, n, shown.len())?;
+    let (mut few, mut many) = ([0; FEW], Vec::new());
+    let entries = match n as usize {
+        n @ ..=FEW => &mut few[..n],
         n => {
-            Draws::new(seed_for(seed, Purpose::Caption, epoch / n, hash64(key))).shuffle(&mut entries);
-            Ok(entries[(epoch % n) as usize])
+            many.resize(n, 0);
+            &mut many[..]
         }
+    };
+    let first = u128::from(epoch) * shown.len() as u128;
+    let mut drawn = None;
+    for (at, caption) in (first..).zip(shown) {
+        let (round, place) = ((at / u128::from(n)) as u64, (at % u128::from(n)) as usize);
+        if drawn != Some(round) {
+            lay_out(kinds, weights, entries);
+            if n > 1 {
+                Draws::new(seed_for(seed, Purpose::Caption, round, hash64(key))).shuffle(entries);
+            }
+            drawn = Some(round);
+        }
+        *caption = entries[place];
     }
+    Ok(())
+}
+
+fn check_entries(key: &str, entries: u64, wanted: usize) -> Result<(), OrderError> {
+    match entries {
+        0 => Err(OrderError::NoCaption { key: key.to_owned() }),
+        n if n < wanted as u64 => Err(OrderError::FewCaptions { key: key.to_owned(), entries, wanted }),
+        _ => Ok(()),
+    }
+}
+
+/// Each caption's place in the list, so often as it weighs.
+fn lay_out(kinds: &[CaptionKind], weights: CaptionWeights, entries: &mut [u32]) {
+    let repeats = |(place, &kind): (u32, &CaptionKind)| std::iter::repeat_n(place, weights.of(kind) as usize);
+    let laid = (0..).zip(kinds).flat_map(repeats);
+    entries.iter_mut().zip(laid).for_each(|(entry, place)| *entry = place);
 }
 
 #[cfg(test)]
@@ -107,23 +141,45 @@ mod tests {
         }
 
         #[test]
-        fn a_row_shows_all_its_entries_in_as_many_epochs(
-            seed: u64, key in "[a-z0-9]{1,12}", kinds in prop::collection::vec(0usize..3, 1..9), weights: [u8; 3], round in 0u64..50
+        fn a_row_shows_all_its_entries_before_any_again(
+            seed: u64, key in "[a-z0-9]{1,12}", kinds in prop::collection::vec(0usize..3, 1..30), weights: [u8; 3],
+            many in 1usize..6, round in 0u64..50
         ) {
             let kinds: Vec<CaptionKind> = kinds.into_iter().map(|kind| CaptionKind::ALL[kind]).collect();
             let weights = CaptionWeights(weights.map(|weight| u32::from(weight % 4)));
-            let mut expected: Vec<usize> = (0..kinds.len()).flat_map(|at| vec![at; weights.of(kinds[at]) as usize]).collect();
-            let n = expected.len() as u64;
-            let shown: Result<Vec<usize>, _> =
-                (round * n..(round + 1) * n.max(1)).map(|epoch| caption_of(seed, &key, &kinds, weights, epoch)).collect();
+            let mut expected: Vec<u32> = (0..).zip(&kinds).flat_map(|(at, &kind)| vec![at; weights.of(kind) as usize]).collect();
+            let (n, mut shown) = (expected.len(), vec![0; many]);
+            let mut show = |epoch| captions_of(seed, &key, &kinds, weights, epoch, &mut shown).map(|()| shown.clone());
             if n == 0 {
-                prop_assert_eq!(shown, Err(OrderError::NoCaption { key }));
+                prop_assert_eq!(show(round), Err(OrderError::NoCaption { key }));
+            } else if n < many {
+                prop_assert_eq!(show(round), Err(OrderError::FewCaptions { key, entries: n as u64, wanted: many }));
             } else {
-                let mut shown = shown.unwrap();
-                shown.sort_unstable();
+                // n epochs from a multiple of n on: `many` rounds of n entries each.
+                let epochs = round * n as u64..(round + 1) * n as u64;
+                let shown: Vec<u32> = epochs.flat_map(|epoch| show(epoch).unwrap()).collect();
                 expected.sort_unstable();
-                prop_assert_eq!(shown, expected);
+                for round in shown.chunks(n) {
+                    let mut round = round.to_vec();
+                    round.sort_unstable();
+                    prop_assert_eq!(&round, &expected);
+                }
             }
+        }
+
+        #[test]
+        fn several_captions_at_a_time_are_those_of_as_many_epochs_with_one(
+            seed: u64, key in "[a-z0-9]{1,12}", n in 1usize..80, many in 1usize..9, epoch in 0u64..1 << 40
+        ) {
+            prop_assume!(many <= n);
+            let kinds = vec![CaptionKind::Original; n];
+            let show = |epoch, many| {
+                let mut shown = vec![0; many];
+                captions_of(seed, &key, &kinds, CaptionWeights::default(), epoch, &mut shown).unwrap();
+                shown
+            };
+            let one: Vec<u32> = (0..many as u64).flat_map(|at| show(epoch * many as u64 + at, 1)).collect();
+            prop_assert_eq!(show(epoch, many), one);
         }
     }
 
@@ -142,8 +198,16 @@ mod tests {
     fn published_draws_never_change() {
         assert_eq!((0..6).map(|shard| view_of(7, shard, 3, 0)).collect::<Vec<_>>(), [2, 2, 0, 1, 1, 1]);
         let kinds = [CaptionKind::Original; 5];
-        let caption =
-            |epoch| caption_of(7, "000000000042", &kinds, CaptionWeights::default(), epoch).unwrap();
-        assert_eq!((0..10).map(caption).collect::<Vec<_>>(), [3, 2, 0, 4, 1, 4, 1, 0, 3, 2]);
+        let captions = |epochs: std::ops::Range<u64>, many: usize| -> Vec<u32> {
+            let mut shown = vec![0; many];
+            let mut show = |epoch| {
+                captions_of(7, "000000000042", &kinds, CaptionWeights::default(), epoch, &mut shown).unwrap();
+                shown.clone()
+            };
+            epochs.flat_map(&mut show).collect()
+        };
+        assert_eq!(captions(0..10, 1), [3, 2, 0, 4, 1, 4, 1, 0, 3, 2]);
+        assert_eq!(captions(0..5, 2), captions(0..10, 1));
+        assert_eq!(captions(u64::MAX - 1..u64::MAX, 4).len(), 4, "the last epoch has captions too");
     }
 }

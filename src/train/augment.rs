@@ -3,7 +3,6 @@
 use tch::{Kind, Tensor};
 
 use super::config::Config;
-use crate::load::Keys;
 use crate::sample::Augment;
 use crate::seed::{Draws, Purpose, hash64, seed_for};
 
@@ -38,9 +37,9 @@ impl Augmentation {
         Augment { flip, brightness, contrast, saturation, hue, grayscale: false }
     }
 
-    /// What is done to each picture of a batch.
-    pub fn draw_all(&self, epoch: u64, keys: &Keys) -> Vec<Augment> {
-        keys.iter().map(|key| self.draw(epoch, key)).collect()
+    /// What is done to the picture of each key.
+    pub fn draw_all<'a>(&self, epoch: u64, keys: impl Iterator<Item = &'a str>) -> Vec<Augment> {
+        keys.map(|key| self.draw(epoch, key)).collect()
     }
 }
 

@@ -228,6 +228,7 @@ mod tests {
                 batch: 4,
                 shuffle: Shuffle::Full,
                 weights: CaptionWeights::default(),
+                captions_per_image: 1,
                 drop_last,
                 excluded: Vec::new(),
             };

@@ -137,6 +137,9 @@ pub enum Text {
 pub struct Data {
     /// Pairs a step, over all ranks.
     pub batch: usize,
+    /// Images that pass through the towers at a time; absent = all of the batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// Side of the crop in pixels.
     pub crop: u32,
     /// Draws the crop's place for every picture and epoch; otherwise it is the centre.
@@ -157,6 +160,8 @@ pub struct Data {
     /// Integer weights by kind; absent = 1 each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub captions: Option<std::collections::BTreeMap<String, u32>>,
+    /// Captions of an image that a step sees.
+    pub captions_per_image: usize,
     /// Leave out an epoch's last, short batch.
     pub drop_last: bool,
     /// A file of keys, one a line, that are never used.
@@ -183,7 +188,11 @@ pub enum OnBadSample {
 pub struct Loss {
     /// Which contrastive loss.
     pub kind: LossKind,
-    /// Label smoothing of its cross entropies.
+    /// Its weight.
+    pub contrastive: f64,
+    /// Weight of the matching head's loss; with 0 the model has no such head.
+    pub matching: f64,
+    /// Label smoothing of the contrastive loss's cross entropies.
     pub label_smoothing: f64,
 }
 
@@ -194,6 +203,10 @@ pub enum LossKind {
     /// Symmetric InfoNCE over the batch (Radford et al. 2021).
     #[default]
     Infonce,
+    /// The same, where an image may have several right texts and a text several right images.
+    MultiPositive,
+    /// A sigmoid for every pair (Zhai et al. 2023).
+    Siglip,
 }
 
 /// `[optim]`
@@ -229,7 +242,7 @@ pub struct Rates {
     pub lr_text: f64,
     /// Of both projections.
     pub lr_projection: f64,
-    /// Of the temperature; absent = as `lr_projection`; 0 fixes it.
+    /// Of the temperature (and of `logit_bias`); absent = as `lr_projection`; 0 fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_scale: Option<f64>,
 }
@@ -297,6 +310,7 @@ impl Default for Data {
     fn default() -> Self {
         Self {
             batch: 64,
+            micro_batch: None,
             crop: 224,
             random_crop: false,
             flip: 0.0,
@@ -306,6 +320,7 @@ impl Default for Data {
             prefetch: 4,
             max_tokens: None,
             captions: None,
+            captions_per_image: 1,
             drop_last: true,
             exclude: None,
             on_bad_sample: OnBadSample::Stop,
@@ -315,7 +330,7 @@ impl Default for Data {
 
 impl Default for Loss {
     fn default() -> Self {
-        Self { kind: LossKind::Infonce, label_smoothing: 0.0 }
+        Self { kind: LossKind::Infonce, contrastive: 1.0, matching: 0.0, label_smoothing: 0.0 }
     }
 }
 

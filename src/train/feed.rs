@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::config::{Config, OnBadSample, Text};
 use crate::load::batch::Shape;
-use crate::load::{Batcher, CaptionWeights, Order, OrderSpec, Pairs, Shuffle, read_keys};
+use crate::load::{Batcher, CaptionWeights, Order, OrderSpec, Padding, Pairs, Shuffle, read_keys};
 use crate::prepare::tokenize::WordPieces;
 use crate::shard::Dataset;
 
@@ -36,12 +36,14 @@ pub fn batcher(datasets: &[Dataset], config: &Config) -> Result<Batcher> {
         batch: data.batch,
         shuffle: data.shuffle.parse::<Shuffle>().map_err(|error| anyhow::anyhow!("data.shuffle: {error}"))?,
         weights: weights.map_err(|error| anyhow::anyhow!("data.captions: {error}"))?,
+        captions_per_image: data.captions_per_image,
         drop_last: data.drop_last,
         excluded,
     };
     let order = Order::new(spec, &pairs.shard_rows()).context("data.batch")?;
     let max_tokens = max_tokens(datasets, config)?;
-    let shape = Shape { crop: Some(data.crop), random_crop: data.random_crop, max_tokens };
+    let shape =
+        Shape { crop: Some(data.crop), random_crop: data.random_crop, max_tokens, padding: Padding::Longest };
     let batcher = Batcher::new(Arc::new(pairs), order, shape).context("data.crop, data.max_tokens")?;
     Ok(match data.on_bad_sample {
         OnBadSample::Stop => batcher,

@@ -8,6 +8,7 @@ pub mod config;
 pub mod device;
 pub mod embed;
 pub mod feed;
+pub mod grad_cache;
 mod journal;
 pub mod loss;
 pub mod metrics;

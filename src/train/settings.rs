@@ -71,16 +71,7 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 /// Keys that exist in the contract and do not work yet.
-const NOT_YET: &[&str] = &[
-    "run.channels_last",
-    "data.micro_batch",
-    "data.captions_per_image",
-    "data.cache_features",
-    "loss.contrastive",
-    "loss.matching",
-    "optim.layer_decay",
-    "optim.ema",
-];
+const NOT_YET: &[&str] = &["run.channels_last", "data.cache_features", "optim.layer_decay", "optim.ema"];
 
 /// Keys whose strings are paths.
 const PATHS: &[(&str, &str)] = &[
@@ -257,9 +248,23 @@ mod tests {
     #[test]
     fn a_value_out_of_range_names_its_key() {
         check_refused("data.batch=1", "data.batch is 1; a contrastive loss needs 2 or more");
+        check_refused("data.micro_batch=65", "data.micro_batch is 65, more than data.batch, 64");
         check_refused("data.flip=1.5", "data.flip is 1.5; it is a probability");
         check_refused("data.jitter=[0,0,-0.1,0]", "data.jitter's saturation is -0.1; it must be 0 or more");
         check_refused("data.jitter=[0,0,0,0.6]", "data.jitter's hue is 0.6; it must be in [0, 0.5] turns");
+    }
+
+    #[test]
+    fn losses_are_checked_against_each_other_and_what_feeds_them() {
+        let captions = "data.captions_per_image is 2; more than 1 needs loss.kind = \"multi_positive\"";
+        check_refused("data.captions_per_image=2", captions);
+        set(&["data.captions_per_image=2", "loss.kind=multi_positive"]).unwrap();
+        let smoothing = "loss.label_smoothing is 0.1; it smooths cross entropies, and siglip has none";
+        let refused = |sets: &[&str]| set(sets).unwrap_err().to_string();
+        assert_eq!(refused(&["loss.kind=siglip", "loss.label_smoothing=0.1"]), smoothing);
+        let nothing = "loss.contrastive and loss.matching are both 0; there is nothing to learn from";
+        check_refused("loss.contrastive=0", nothing);
+        set(&["loss.contrastive=0", "loss.matching=1"]).unwrap();
     }
 
     #[test]

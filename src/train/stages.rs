@@ -13,7 +13,9 @@ pub enum Part {
     Text,
     /// Both projections.
     Projection,
-    /// The temperature.
+    /// The matching head.
+    Matching,
+    /// The temperature, and the bias beside it.
     Scale,
 }
 
@@ -27,7 +29,8 @@ impl Part {
             Some("image") => Self::Image,
             Some("text") => Self::Text,
             Some("image_projection" | "text_projection") => Self::Projection,
-            Some("logit_scale") => Self::Scale,
+            Some("matching") => Self::Matching,
+            Some("logit_scale" | "logit_bias") => Self::Scale,
             _ => panic!("{parameter} belongs to no part of the model"),
         }
     }
@@ -57,9 +60,11 @@ pub struct Span {
 }
 
 impl Span {
-    /// Whether the stage trains `parameter`. The temperature trains in every stage, unless its rate is 0.
+    /// Whether the stage trains `parameter`. The temperature and its bias train in every stage, unless their rate is 0,
+    /// and so does the matching head: no weights file brings a trained one.
     pub fn trains(&self, parameter: &str) -> bool {
         match Part::of(parameter) {
+            Part::Matching => true,
             Part::Scale => self.rates.scale() > 0.0,
             _ => self.train.iter().any(|prefix| matches(prefix, parameter)),
         }
@@ -70,7 +75,7 @@ impl Span {
         match part {
             Part::Image => self.rates.lr_image,
             Part::Text => self.rates.lr_text,
-            Part::Projection => self.rates.lr_projection,
+            Part::Projection | Part::Matching => self.rates.lr_projection,
             Part::Scale => self.rates.scale(),
         }
     }
@@ -181,10 +186,19 @@ mod tests {
     #[test]
     fn the_temperature_trains_unless_its_rate_is_zero() {
         let plan = Plan::new(&[stage("a", 1, &[])], &Rates::default(), 5, None, &parameters()).unwrap();
-        assert!(plan.at(0).trains("logit_scale"));
+        assert!(plan.at(0).trains("logit_scale") && plan.at(0).trains("logit_bias"));
         let fixed = Rates { lr_scale: Some(0.0), ..Rates::default() };
         let plan = Plan::new(&[stage("a", 1, &[])], &fixed, 5, None, &parameters()).unwrap();
-        assert!(!plan.at(0).trains("logit_scale"));
+        assert!(!plan.at(0).trains("logit_scale") && !plan.at(0).trains("logit_bias"));
+    }
+
+    #[test]
+    fn the_matching_head_trains_in_every_stage_at_the_projections_rate() {
+        let plan =
+            Plan::new(&[stage("a", 1, &["image"])], &Rates::default(), 5, None, &parameters()).unwrap();
+        let (span, part) = (plan.at(0), Part::of("matching.0.weight"));
+        assert!(span.trains("matching.0.weight") && !span.trains("text_projection.weight"));
+        assert_eq!(span.rate(part), span.rate(Part::Projection));
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! One training step: a batch in, weights moved, what the log wants out.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor, nn};
 
 use super::augment::{self, Augmentation};
 use super::checkpoint::Checkpoint;
-use super::config::{Config, Precision};
-use super::loss::{infonce, without};
+use super::config::{Config, LossKind, Precision};
+use super::grad_cache::{self, MicroBatch};
+use super::loss;
 use super::model::Mode;
-use super::model::clip::{Clip, Layout, ModelConfig, normalise_pixels, normalise_shares};
+use super::model::clip::{Clip, Layout, Logits, ModelConfig, normalise_pixels, normalise_shares};
 use super::optim::{AdamW, AdamWConfig};
 use super::schedule::Schedule;
 use super::stages::{Part, Plan, Span};
@@ -51,7 +54,12 @@ pub fn build(config: &Config, device: Device) -> Result<(nn::VarStore, Clip)> {
     let model = &config.model;
     let text = model.text.config(model.dropout)?;
     let (embed_dim, pooling) = (model.embed_dim, model.pooling);
-    let clip = Clip::new(&store, &ModelConfig { image: model.image.config(), text, embed_dim, pooling });
+    let logits = match config.loss.kind {
+        LossKind::Infonce | LossKind::MultiPositive => Logits::Softmax,
+        LossKind::Siglip => Logits::Sigmoid,
+    };
+    let (image, matching) = (model.image.config(), config.loss.matching != 0.0);
+    let clip = Clip::new(&store, &ModelConfig { image, text, embed_dim, pooling, logits, matching });
     if let Some(path) = &model.image_weights {
         weights::load_image(&store, path).context("model.image_weights")?;
     }
@@ -123,18 +131,13 @@ impl Trainer {
     /// Forward, backward, update.
     pub fn step(&mut self, batch: &Batch, step: u64) -> Outcome {
         self.enter_stage(step);
-        tch::manual_seed(seed_for(self.config.run.seed, Purpose::Dropout, 0, step) as i64);
-        let images = self.pictures(batch); // [B, 3, S, S]
-        let device = self.store.device();
-        let (tokens, mask) = padded(&batch.tokens, &batch.lengths, batch.max_len, device); // [B, L]
-        let image = self.clip.encode_image(&images, Mode::Train); // [B, D]
-        let text = self.clip.encode_text(&tokens, &mask, Mode::Train); // [B, D]
+        let image = self.image_features(batch, step); // [B, F]
+        let text = self.text_features(batch, step); // [B·m, H]
         let scale = self.clip.scale();
-        let bad: Vec<usize> = batch.bad.iter().map(|(row, _)| *row).collect();
-        let (image, text) = (without(&image, &bad), without(&text, &bad)); // [B − bad, D]
-        let loss = infonce(&image, &text, &scale, self.config.loss.label_smoothing);
+        let loss = self.loss(&image, &text, batch);
         self.optimizer.zero_grad();
         loss.backward();
+        self.second_pass(&image, &text, batch, step);
         let grad_norm = self.optimizer.clip_grad(self.config.optim.clip_grad);
         let (span, factor) = (self.plan.at(step), self.schedule.factor(step));
         self.optimizer.step(|name| span.rate(Part::of(name)) * factor);
@@ -147,14 +150,70 @@ impl Trainer {
         kind(self.config.run.precision)
     }
 
-    /// The batch's pictures, flipped and jittered where the config says so, as the image tower wants
-    /// them.
-    fn pictures(&self, batch: &Batch) -> Tensor {
-        let pixels = uploaded(&batch.images, batch.side, self.store.device()); // [B, S, S, 3] of u8
+    /// Pooled features `[B, F]` of a batch's pictures.
+    fn image_features(&self, batch: &Batch, step: u64) -> Tensor {
+        let (parts, trains) = (self.parts(batch), self.clip.image_trains());
+        grad_cache::first_pass(&parts, trains, |part| self.image_tower(batch, step, part, Mode::Train))
+    }
+
+    /// Pooled features `[B·m, H]` of a batch's captions.
+    fn text_features(&self, batch: &Batch, step: u64) -> Tensor {
+        let (parts, trains) = (self.parts(batch), self.clip.text_trains());
+        grad_cache::first_pass(&parts, trains, |part| self.text_tower(batch, step, part, Mode::Train))
+    }
+
+    /// What is minimised, of a batch's features.
+    fn loss(&self, image: &Tensor, text: &Tensor, batch: &Batch) -> Tensor {
+        let rows = loss::Rows::of(batch);
+        let image = rows.of_images(&self.clip.project_image(image)); // [B − bad, D]
+        let text = rows.of_texts(&self.clip.project_text(text)); // [(B − bad)·m, D]
+        loss::weighted(&self.config.loss, &self.clip, &image, &text, &rows)
+    }
+
+    /// With `data.micro_batch`, takes the gradients of features on into the towers that train.
+    fn second_pass(&self, image: &Tensor, text: &Tensor, batch: &Batch, step: u64) {
+        let parts = self.parts(batch);
+        grad_cache::second_pass(&parts, image, |part| self.image_tower(batch, step, part, Mode::Again));
+        grad_cache::second_pass(&parts, text, |part| self.text_tower(batch, step, part, Mode::Again));
+    }
+
+    /// What passes through a tower at a time.
+    fn parts(&self, batch: &Batch) -> Vec<MicroBatch> {
+        grad_cache::parts(batch.rows(), self.config.data.micro_batch)
+    }
+
+    /// Features of some of a batch's pictures: a function of weights, batch, step and part.
+    fn image_tower(&self, batch: &Batch, step: u64, part: &MicroBatch, mode: Mode) -> Tensor {
+        self.seed_dropout(step, part);
+        self.clip.image_features(&self.pictures(batch, part.rows.clone()), mode)
+    }
+
+    /// Features of the captions of some of a batch's rows: a function of weights, batch, step and part.
+    fn text_tower(&self, batch: &Batch, step: u64, part: &MicroBatch, mode: Mode) -> Tensor {
+        self.seed_dropout(step, part);
+        let many = batch.captions_per_image();
+        let (first, last) = (part.rows.start * many, part.rows.end * many);
+        let tokens = &batch.tokens[first * batch.max_len..last * batch.max_len];
+        let device = self.store.device();
+        let (tokens, mask) = padded(tokens, &batch.lengths[first..last], batch.max_len, device); // [rows·m, L]
+        self.clip.text_features(&tokens, &mask, mode)
+    }
+
+    fn seed_dropout(&self, step: u64, part: &MicroBatch) {
+        tch::manual_seed(seed_for(self.config.run.seed, Purpose::Dropout, part.number, step) as i64);
+    }
+
+    /// Some of a batch's pictures, flipped and jittered where the config says so, as the image tower
+    /// wants them.
+    fn pictures(&self, batch: &Batch, rows: Range<usize>) -> Tensor {
+        let size = batch.side * batch.side * 3;
+        let pixels = &batch.images[rows.start * size..rows.end * size];
+        let pixels = uploaded(pixels, batch.side, self.store.device()); // [rows, S, S, 3] of u8
         match Augmentation::of(&self.config) {
             None => normalise_pixels(&pixels, self.kind(), Layout::ChannelsFirst),
             Some(augmentation) => {
-                let drawn = augmentation.draw_all(batch.epoch, &batch.keys);
+                let keys = rows.map(|row| batch.keys.get(row));
+                let drawn = augmentation.draw_all(batch.epoch, keys);
                 normalise_shares(&augment::apply(&pixels, self.kind(), &drawn))
             }
         }

@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use pairmill::train::loss::infonce;
+use pairmill::train::loss::{Rows, infonce, matching, multi_positive, siglip};
 use pairmill::train::model::bert::{Bert, pool};
+use pairmill::train::model::clip::normalise;
+use pairmill::train::model::matching::Matching;
 use pairmill::train::model::resnet::Resnet;
 use pairmill::train::model::{
-    BertConfig, Clip, Layout, Mode, ModelConfig, Pooling, ResnetConfig, normalise_pixels,
+    BertConfig, Clip, Layout, Logits, Mode, ModelConfig, Pooling, ResnetConfig, normalise_pixels,
 };
 use pairmill::train::optim::{AdamW, AdamWConfig};
 use pairmill::train::weights::read_tensors;
@@ -215,7 +217,8 @@ fn check_clip(name: &str, smoothing: f64) {
     let (vs, golden) = (store(Kind::Double), golden(name));
     let image = ResnetConfig { layers: [1; 4], width: 16 };
     let text = bert_config(32, 2, 4);
-    let clip = Clip::new(&vs, &ModelConfig { image, text, embed_dim: 24, pooling: Pooling::Mean });
+    let (pooling, logits) = (Pooling::Mean, Logits::Softmax);
+    let clip = Clip::new(&vs, &ModelConfig { image, text, embed_dim: 24, pooling, logits, matching: false });
     fill(&vs);
     let pixels = ((noise("pixels", &[4, 64, 64, 3]) + 1.0) * 128.0).to_kind(Kind::Uint8);
     let images = normalise_pixels(&pixels, Kind::Double, Layout::ChannelsFirst);
@@ -234,6 +237,60 @@ fn check_clip(name: &str, smoothing: f64) {
 fn the_whole_models_loss_and_gradients_equal_pytorchs() {
     check_clip("clip", 0.0);
     check_clip("clip-smoothed", 0.1);
+}
+
+/// What a loss may ask for beside the projections.
+struct Parts {
+    scale: Tensor,
+    bias: Tensor,
+    rows: Rows,
+    head: Matching,
+}
+
+/// Seven images, two of one source, each with so many captions.
+fn check_loss(name: &str, captions: usize, loss: impl Fn(&Tensor, &Tensor, &Parts) -> Tensor) {
+    let (vs, golden) = (store(Kind::Double), golden(name));
+    let head = Matching::new(&(vs.root() / "matching"), 8);
+    fill(&vs);
+    let leaf = |values: Tensor| values.set_requires_grad(true);
+    let (image, text) = (leaf(noise("image", &[7, 8])), leaf(noise("text", &[7 * captions as i64, 8])));
+    let rows = Rows::new([0, 1, 2, 1, 3, 4, 5].map(|source| [source; 32]), captions);
+    let parts = Parts { scale: leaf(Tensor::from(3.0)), bias: leaf(Tensor::from(-2.0)), rows, head };
+    let cost = loss(&image, &text, &parts);
+    near("loss", &cost, &golden["loss"], 1e-13);
+    cost.backward();
+    let mut tensors: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
+    let others = [("image", &image), ("text", &text), ("scale", &parts.scale), ("bias", &parts.bias)];
+    tensors.extend(others.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())));
+    tensors.retain(|_, tensor| tensor.grad().defined());
+    for (name, tensor) in &tensors {
+        near(name, &tensor.grad(), &golden[&format!("grad.{name}")], 1e-12);
+    }
+    assert_eq!(tensors.len() + 1, golden.len(), "{name}: a gradient is missing");
+}
+
+#[test]
+fn every_loss_and_its_gradients_equal_pytorchs() {
+    let unit = |image: &Tensor, text: &Tensor| (normalise(image), normalise(text));
+    check_loss("loss-infonce", 1, |image, text, parts| {
+        let (image, text) = unit(image, text);
+        infonce(&image, &text, &parts.scale, 0.1)
+    });
+    for (name, captions, smoothing) in
+        [("loss-multi-positive", 3, 0.0), ("loss-multi-positive-smoothed", 2, 0.1)]
+    {
+        check_loss(name, captions, |image, text, parts| {
+            let (image, text) = unit(image, text);
+            multi_positive(&image, &text, &parts.scale, &parts.rows.positives(Device::Cpu), smoothing)
+        });
+    }
+    check_loss("loss-siglip", 1, |image, text, parts| {
+        let (image, text) = unit(image, text);
+        siglip(&image, &text, &parts.scale, &parts.bias)
+    });
+    for (name, captions) in [("loss-matching", 1), ("loss-matching-3", 3)] {
+        check_loss(name, captions, |image, text, parts| matching(&parts.head, image, text, &parts.rows));
+    }
 }
 
 /// The second parameter trains from the third step on.

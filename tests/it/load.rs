@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pairmill::decode::decode;
 use pairmill::files::sha256_hex;
 use pairmill::load::{
-    Batch, Batcher, CaptionWeights, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, start,
+    Batch, Batcher, CaptionWeights, Cursor, Order, OrderSpec, Padding, Pairs, Shape, Shuffle, start,
 };
 use pairmill::sample::{Sample, Stored};
 use pairmill::shard::{Dataset, Pixels, ShardEntry, ShardReader};
@@ -24,6 +24,7 @@ fn spec(pairs: &Pairs, batch: usize) -> OrderSpec {
         batch,
         shuffle: Shuffle::Full,
         weights: CaptionWeights::default(),
+        captions_per_image: 1,
         drop_last: false,
         excluded: Vec::new(),
     }
@@ -32,7 +33,8 @@ fn spec(pairs: &Pairs, batch: usize) -> OrderSpec {
 fn batcher(datasets: &[Dataset], crop: Option<u32>, max_tokens: usize) -> Batcher {
     let pairs = Arc::new(Pairs::open(datasets, "train").unwrap());
     let order = Order::new(spec(&pairs, 5), &pairs.shard_rows()).unwrap();
-    Batcher::new(pairs, order, Shape { crop, random_crop: false, max_tokens }).unwrap()
+    Batcher::new(pairs, order, Shape { crop, random_crop: false, max_tokens, padding: Padding::Longest })
+        .unwrap()
 }
 
 /// Everything of a batch but where its bytes lie.
@@ -146,7 +148,7 @@ fn excluded_keys_never_come() {
     assert_eq!(pairs.rows_of(&keys).unwrap(), [3, 20]);
     let spec = OrderSpec { excluded: vec![3, 20], ..spec(&pairs, 5) };
     let order = Order::new(spec, &pairs.shard_rows()).unwrap();
-    let shape = Shape { crop: None, random_crop: false, max_tokens: 64 };
+    let shape = Shape { crop: None, random_crop: false, max_tokens: 64, padding: Padding::Longest };
     let batcher = Batcher::new(Arc::new(pairs), order, shape).unwrap();
     let batches = start(batcher, Cursor::default(), 1, 2, 2);
     let came: HashSet<String> =
@@ -305,7 +307,12 @@ fn a_random_crop_is_another_each_epoch_and_the_same_again() {
         let pairs = Arc::new(Pairs::open(&data, "train").unwrap());
         let order = Order::new(OrderSpec { shuffle: Shuffle::None, ..spec(&pairs, 12) }, &pairs.shard_rows())
             .unwrap();
-        Batcher::new(pairs, order, Shape { crop: Some(9), random_crop: true, max_tokens: 64 }).unwrap()
+        Batcher::new(
+            pairs,
+            order,
+            Shape { crop: Some(9), random_crop: true, max_tokens: 64, padding: Padding::Longest },
+        )
+        .unwrap()
     };
     let (once, again) = (batcher(), batcher());
     let images = |epoch| once.batch(epoch, 0).unwrap().images.to_vec();
@@ -321,7 +328,7 @@ fn a_row_without_a_used_caption_is_an_error_that_names_its_key() {
     let order =
         Order::new(OrderSpec { weights, shuffle: Shuffle::None, ..spec(&pairs, 5) }, &pairs.shard_rows())
             .unwrap();
-    let shape = Shape { crop: None, random_crop: false, max_tokens: 64 };
+    let shape = Shape { crop: None, random_crop: false, max_tokens: 64, padding: Padding::Longest };
     let batcher = Batcher::new(pairs, order, shape).unwrap();
     let error = start(batcher, Cursor::default(), 1, 1, 1).next().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "key 000000000000: none of its captions is of a kind that is used");

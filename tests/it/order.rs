@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pairmill::load::order::rank_range;
-use pairmill::load::{Batcher, CaptionWeights, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, start};
+use pairmill::load::{
+    Batcher, CaptionWeights, Cursor, Order, OrderSpec, Padding, Pairs, Shape, Shuffle, start,
+};
 use pairmill::shard::{Dataset, Pixels};
 use proptest::prelude::*;
 
@@ -24,6 +26,7 @@ fn spec(shuffle: Shuffle, batch: usize) -> OrderSpec {
         batch,
         shuffle,
         weights: CaptionWeights::default(),
+        captions_per_image: 1,
         drop_last: false,
         excluded: Vec::new(),
     }
@@ -147,7 +150,12 @@ impl Run {
     fn batcher(&self) -> Batcher {
         let pairs = Arc::new(Pairs::open(&self.datasets, "train").unwrap());
         let order = Order::new(self.spec.clone(), &pairs.shard_rows()).unwrap();
-        Batcher::new(pairs, order, Shape { crop: None, random_crop: false, max_tokens: 64 }).unwrap()
+        Batcher::new(
+            pairs,
+            order,
+            Shape { crop: None, random_crop: false, max_tokens: 64, padding: Padding::Longest },
+        )
+        .unwrap()
     }
 
     fn steps(&self) -> u64 {

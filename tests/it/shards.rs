@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use pairmill::load::{Batcher, Cursor, Order, OrderSpec, Pairs, Shape, Shuffle, start};
+use pairmill::load::{Batcher, Cursor, Order, OrderSpec, Padding, Pairs, Shape, Shuffle, start};
 use pairmill::shard::Dataset;
 use proptest::prelude::*;
 
@@ -190,13 +190,18 @@ fn an_order_is_what_the_loader_delivers() {
         batch: 6,
         shuffle: Shuffle::Full,
         weights,
+        captions_per_image: 1,
         drop_last: true,
         excluded: pairs.rows_of(&["000000000009".to_owned()].into()).unwrap(),
     };
     assert_eq!(spec.excluded, [9, 26], "a key may stand in two datasets");
     let order = Order::new(spec, &pairs.shard_rows()).unwrap();
-    let batcher =
-        Batcher::new(pairs, order, Shape { crop: None, random_crop: false, max_tokens: 64 }).unwrap();
+    let batcher = Batcher::new(
+        pairs,
+        order,
+        Shape { crop: None, random_crop: false, max_tokens: 64, padding: Padding::Longest },
+    )
+    .unwrap();
     let cursor = Cursor { epoch: 3, step: 0 };
     let mut delivered = Vec::new();
     for batch in start(batcher, cursor, 4, 2, 2).map(Result::unwrap) {

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 mod bad_samples;
 mod kill;
+mod losses;
 
 use crate::shards::listed;
 

@@ -10,7 +10,9 @@ use serde_json::json;
 
 use super::Format;
 use crate::files::human_bytes;
-use crate::load::{self, Batcher, CaptionWeights, Cursor, Gauges, Order, OrderSpec, Pairs, Shape, Shuffle};
+use crate::load::{
+    self, Batcher, CaptionWeights, Cursor, Gauges, Order, OrderSpec, Padding, Pairs, Shape, Shuffle,
+};
 use crate::shard::Dataset;
 use crate::show::page::grouped;
 use crate::store::Location;
@@ -94,13 +96,19 @@ impl BenchArgs {
             batch: self.batch.get(),
             shuffle: self.shuffle,
             weights: CaptionWeights::default(),
+            captions_per_image: 1,
             drop_last: false,
             excluded: Vec::new(),
         };
         let order = Order::new(spec, &pairs.shard_rows())?;
         let crop = self.crop.unwrap_or(CROP.min(pairs.side()));
         let max_tokens = datasets.iter().map(|data| data.manifest.tokenizer.max_tokens).max().unwrap_or(0);
-        let shape = Shape { crop: Some(crop), random_crop: false, max_tokens: max_tokens as usize };
+        let shape = Shape {
+            crop: Some(crop),
+            random_crop: false,
+            max_tokens: max_tokens as usize,
+            padding: Padding::Longest,
+        };
         Ok(Bench {
             batcher: Batcher::new(pairs, order, shape).context("--crop")?,
             encoding: encoding(&datasets),

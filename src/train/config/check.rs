@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Config, Stage, Text};
+use super::{Config, LossKind, Stage, Text};
 use crate::train::model::bert::BertConfig;
 
 impl Config {
@@ -16,6 +16,7 @@ impl Config {
             Ok(())
         };
         ensure!(self.data.batch > 1, "data.batch is {}; a contrastive loss needs 2 or more", self.data.batch);
+        self.check_loss()?;
         ensure!(self.data.crop > 0, "data.crop is 0; it is a side in pixels");
         ensure!(
             (0.0..=1.0).contains(&self.data.flip),
@@ -37,7 +38,6 @@ impl Config {
             "optim.max_scale is {}; it must be positive",
             self.optim.max_scale
         );
-        ensure!((0.0..1.0).contains(&self.loss.label_smoothing), "loss.label_smoothing must be in [0, 1)");
         ensure!(
             self.model.dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
             "model.dropout must be in [0, 1)"
@@ -52,6 +52,8 @@ impl Config {
             (rates.lr_text, "optim.lr_text"),
             (rates.lr_projection, "optim.lr_projection"),
             (rates.scale(), "optim.lr_scale"),
+            (self.loss.contrastive, "loss.contrastive"),
+            (self.loss.matching, "loss.matching"),
             (self.optim.weight_decay, "optim.weight_decay"),
             (self.optim.eps, "optim.eps"),
             (self.optim.clip_grad, "optim.clip_grad"),
@@ -65,6 +67,35 @@ impl Config {
         }
         self.model.text = Text::Inline(self.model.text.config(self.model.dropout)?);
         Ok(self)
+    }
+
+    /// What the losses and what feeds them allow of each other.
+    fn check_loss(&self) -> Result<()> {
+        let (data, loss) = (&self.data, &self.loss);
+        if let Some(rows) = data.micro_batch {
+            ensure!(rows > 0, "data.micro_batch is 0; one image at least must pass at a time");
+            ensure!(rows <= data.batch, "data.micro_batch is {rows}, more than data.batch, {}", data.batch);
+        }
+        ensure!(
+            data.captions_per_image > 0,
+            "data.captions_per_image is 0; a step sees one caption at least"
+        );
+        ensure!(
+            data.captions_per_image == 1 || loss.kind == LossKind::MultiPositive,
+            "data.captions_per_image is {}; more than 1 needs loss.kind = \"multi_positive\"",
+            data.captions_per_image
+        );
+        ensure!((0.0..1.0).contains(&loss.label_smoothing), "loss.label_smoothing must be in [0, 1)");
+        ensure!(
+            loss.label_smoothing == 0.0 || loss.kind != LossKind::Siglip,
+            "loss.label_smoothing is {}; it smooths cross entropies, and siglip has none",
+            loss.label_smoothing
+        );
+        ensure!(
+            loss.contrastive > 0.0 || loss.matching > 0.0,
+            "loss.contrastive and loss.matching are both 0; there is nothing to learn from"
+        );
+        Ok(())
     }
 
     /// The steps that `run.steps` and `run.epochs` allow.

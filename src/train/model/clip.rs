@@ -4,6 +4,7 @@
 use tch::{Kind, Tensor, nn};
 
 use super::bert::{self, Bert, BertConfig, Pooling};
+use super::matching::Matching;
 use super::resnet::{Resnet, ResnetConfig};
 use super::{Mode, constant, normal};
 
@@ -22,6 +23,19 @@ pub struct ModelConfig {
     pub embed_dim: i64,
     /// How a text becomes one vector.
     pub pooling: Pooling,
+    /// How a cosine becomes a logit.
+    pub logits: Logits,
+    /// Whether it has a head for matching pairs: `matching.*`.
+    pub matching: bool,
+}
+
+/// How a cosine becomes a logit: what the contrastive loss wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logits {
+    /// Times the scale, at first 1/0.07, for a softmax.
+    Softmax,
+    /// Times the scale, at first 10, plus `logit_bias`, at first −10, for a sigmoid.
+    Sigmoid,
 }
 
 /// How a batch of images lies in memory; the convolutions follow.
@@ -41,6 +55,8 @@ pub struct Clip {
     image_projection: Tensor,
     text_projection: Tensor,
     logit_scale: Tensor,
+    logit_bias: Option<Tensor>,
+    matching: Option<Matching>,
     pooling: Pooling,
     image_variables: Vec<Tensor>,
     text_variables: Vec<Tensor>,
@@ -59,6 +75,10 @@ impl Clip {
         let image_variables = vs.trainable_variables();
         let text = Bert::new(&(&root / "text"), &config.text);
         let text_variables = vs.trainable_variables().split_off(image_variables.len());
+        let (scale, bias) = match config.logits {
+            Logits::Softmax => (1.0 / 0.07, None),
+            Logits::Sigmoid => (10.0, Some(-10.0)),
+        };
         Self {
             image,
             text,
@@ -72,7 +92,9 @@ impl Clip {
                 config.text.hidden_size,
                 config.embed_dim,
             ),
-            logit_scale: constant(&root, "logit_scale", &[], (1.0f64 / 0.07).ln()),
+            logit_scale: constant(&root, "logit_scale", &[], f64::ln(scale)),
+            logit_bias: bias.map(|bias| constant(&root, "logit_bias", &[], bias)),
+            matching: config.matching.then(|| Matching::new(&(&root / "matching"), config.embed_dim)),
             pooling: config.pooling,
             image_variables,
             text_variables,
@@ -121,6 +143,26 @@ impl Clip {
     /// What cosines are multiplied by, 0-dimensional, in the graph.
     pub fn scale(&self) -> Tensor {
         self.logit_scale.exp()
+    }
+
+    /// What is added to a scaled cosine, 0-dimensional, where the logits are a sigmoid's.
+    pub fn logit_bias(&self) -> Option<&Tensor> {
+        self.logit_bias.as_ref()
+    }
+
+    /// The head that says whether an image and a text belong together, if it has one.
+    pub fn matching(&self) -> Option<&Matching> {
+        self.matching.as_ref()
+    }
+
+    /// Whether any of the image tower trains now.
+    pub fn image_trains(&self) -> bool {
+        !is_frozen(&self.image_variables)
+    }
+
+    /// Whether any of the text tower trains now.
+    pub fn text_trains(&self) -> bool {
+        !is_frozen(&self.text_variables)
     }
 
     /// Brings the scale back to at most `max_scale`, after an update.
@@ -183,7 +225,9 @@ mod tests {
             ..BertConfig::default()
         };
         let image = ResnetConfig { layers: [1; 4], width: 2 };
-        let clip = Clip::new(&vs, &ModelConfig { image, text, embed_dim: 6, pooling: Pooling::Mean });
+        let (pooling, logits) = (Pooling::Mean, Logits::Softmax);
+        let clip =
+            Clip::new(&vs, &ModelConfig { image, text, embed_dim: 6, pooling, logits, matching: false });
         (vs, clip)
     }
 

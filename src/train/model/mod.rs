@@ -5,12 +5,13 @@
 
 pub mod bert;
 pub mod clip;
+pub mod matching;
 pub mod resnet;
 
 use tch::{Device, Kind, Tensor, nn};
 
 pub use bert::{BertConfig, Pooling};
-pub use clip::{Clip, Layout, ModelConfig, normalise_pixels};
+pub use clip::{Clip, Layout, Logits, ModelConfig, normalise_pixels};
 pub use resnet::ResnetConfig;
 
 /// Whether a pass is a training step's. A frozen part behaves as in [`Mode::Eval`] either way.
@@ -18,13 +19,15 @@ pub use resnet::ResnetConfig;
 pub enum Mode {
     /// Batch norms that train use and update batch statistics; parts that train drop out.
     Train,
+    /// The same over a batch that a training step has seen before: running statistics stay as they are.
+    Again,
     /// Running statistics, no dropout.
     Eval,
 }
 
 /// Whether a module behaves as in training: in a training step, and only while its `weight` trains.
 fn trains(mode: Mode, weight: &Tensor) -> bool {
-    mode == Mode::Train && weight.requires_grad()
+    mode != Mode::Eval && weight.requires_grad()
 }
 
 /// A trainable variable from the normal distribution around 0. It is drawn on the CPU in single precision, so one seed

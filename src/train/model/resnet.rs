@@ -71,12 +71,14 @@ impl BatchNorm {
     }
 
     fn forward(&self, xs: &Tensor, mode: Mode) -> Tensor {
+        let train = trains(mode, &self.weight);
+        let kept = train && mode == Mode::Again; // batch statistics without running ones beside them
         xs.batch_norm(
             Some(&self.weight),
             Some(&self.bias),
-            Some(&self.running_mean),
-            Some(&self.running_var),
-            trains(mode, &self.weight),
+            (!kept).then_some(&self.running_mean),
+            (!kept).then_some(&self.running_var),
+            train,
             0.1,
             1e-5,
             true,
@@ -215,6 +217,20 @@ mod tests {
         let moved = |name: &str| variables[name].abs().max().double_value(&[]) > 0.0;
         assert!(!moved("bn1.running_mean"), "frozen");
         assert!(moved("layer1.0.bn1.running_mean"), "trains");
+    }
+
+    #[test]
+    fn a_second_pass_gives_the_same_and_leaves_every_statistic_alone() {
+        let (vs, resnet) = tiny();
+        let images = images();
+        let first = resnet.forward(&images, Mode::Train);
+        let statistics = || {
+            let all = vs.variables().into_iter().filter(|(name, _)| name.contains(".running_"));
+            all.map(|(name, tensor)| (name, tensor.copy())).collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let before = statistics();
+        assert_eq!(resnet.forward(&images, Mode::Again), first);
+        assert_eq!(statistics(), before);
     }
 
     #[test]

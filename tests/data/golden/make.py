@@ -156,6 +156,56 @@ def clip_case(smoothing):
     return {"image": image.detach(), "text": text.detach(), "loss": loss.detach(), **gradients(model, ""), **statistics(model, "")}
 
 
+def infonce(image, text, parts, smoothing=0.0):
+    logits = parts["scale"] * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
+    right = torch.arange(len(logits))
+    return sum(F.cross_entropy(l, right, label_smoothing=smoothing) for l in (logits, logits.T)) / 2
+
+
+def multi_positive(image, text, parts, smoothing=0.0):
+    logits = parts["scale"] * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
+    positives = parts["positives"].double()
+    pairs = (logits, positives), (logits.T, positives.T)
+    return sum(F.cross_entropy(l, p / p.sum(1, keepdim=True), label_smoothing=smoothing) for l, p in pairs) / 2
+
+
+def siglip(image, text, parts):
+    logits = parts["scale"] * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T + parts["bias"]
+    z = 2 * torch.eye(len(logits), dtype=torch.float64) - 1
+    return -F.logsigmoid(z * logits).sum() / len(logits)
+
+
+def matching(image, text, parts):
+    """The true pairs, each image with its hardest wrong text, each text with its hardest wrong image."""
+    cosines = F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
+    wrong = cosines.detach().masked_fill(parts["positives"], -math.inf)
+    pairs = [(t // parts["captions"], t, 1.0) for t in range(len(text))]
+    pairs += [(i, wrong[i].argmax().item(), 0.0) for i in range(len(image))]
+    pairs += [(wrong[:, t].argmax().item(), t, 0.0) for t in range(len(text))]
+    costs = []
+    for i, t, target in pairs:
+        u, v = image[i], text[t]
+        logit = parts["head"](torch.cat([u, v, u * v, (u - v).abs()]))[0]
+        costs.append(F.binary_cross_entropy_with_logits(logit, torch.tensor(target, dtype=torch.float64)))
+    return sum(costs) / len(costs)
+
+
+def loss_case(loss, captions=1, **options):
+    """Seven images, two of one source, and what a loss of their projections costs; all its gradients."""
+    sources, width = [0, 1, 2, 1, 3, 4, 5], 8
+    image, text = noise("image", 7, width).requires_grad_(), noise("text", 7 * captions, width).requires_grad_()
+    of_text = [s for s in sources for _ in range(captions)]
+    scale, bias = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (3.0, -2.0))
+    head = torch.nn.Sequential(torch.nn.Linear(4 * width, width), torch.nn.GELU(), torch.nn.Linear(width, 1)).double()
+    fill(head, "matching.")
+    positives = torch.tensor(sources)[:, None] == torch.tensor(of_text)[None]
+    parts = {"scale": scale, "bias": bias, "positives": positives, "captions": captions, "head": head}
+    cost = loss(image, text, parts, **options)
+    cost.backward()
+    tensors = {"image": image, "text": text, "scale": scale, "bias": bias, **{f"matching.{n}": p for n, p in head.named_parameters()}}
+    return {"loss": cost.detach(), **{f"grad.{name}": tensor.grad for name, tensor in tensors.items() if tensor.grad is not None}}
+
+
 def adamw_case(clip):
     """Five steps of three parameters; the second trains from the third step on."""
     shapes = {"matrix": (5, 7), "late": (3, 4), "vector": (6,)}
@@ -189,6 +239,12 @@ CASES = {
     "bert-12x96": lambda: bert_case(96, 12, 12),
     "clip": lambda: clip_case(0.0),
     "clip-smoothed": lambda: clip_case(0.1),
+    "loss-infonce": lambda: loss_case(infonce, smoothing=0.1),
+    "loss-multi-positive": lambda: loss_case(multi_positive, captions=3),
+    "loss-multi-positive-smoothed": lambda: loss_case(multi_positive, captions=2, smoothing=0.1),
+    "loss-siglip": lambda: loss_case(siglip),
+    "loss-matching": lambda: loss_case(matching),
+    "loss-matching-3": lambda: loss_case(matching, captions=3),
     "adamw": lambda: adamw_case(0.0),
     "adamw-clipped": lambda: adamw_case(1.5),
 }

@@ -72,13 +72,11 @@ const KEYS: &[(&str, &[&str])] = &[
 
 /// Keys that exist in the contract and do not work yet.
 const NOT_YET: &[&str] = &[
-    "run.channels_last",
     "data.micro_batch",
     "data.captions_per_image",
     "data.cache_features",
     "loss.contrastive",
     "loss.matching",
-    "optim.layer_decay",
     "optim.ema",
 ];
 
@@ -259,6 +257,7 @@ mod tests {
         check_refused("data.batch=1", "data.batch is 1; a contrastive loss needs 2 or more");
         check_refused("data.flip=1.5", "data.flip is 1.5; it is a probability");
         check_refused("data.jitter=[0,0,-0.1,0]", "data.jitter's saturation is -0.1; it must be 0 or more");
+        check_refused("optim.layer_decay=0", "optim.layer_decay is 0; it must be in (0, 1]");
         check_refused("data.jitter=[0,0,0,0.6]", "data.jitter's hue is 0.6; it must be in [0, 0.5] turns");
     }
 

@@ -154,6 +154,15 @@ int te_upload(const uint8_t *bytes, const int64_t *size, size_t dims, int type, 
   });
 }
 
+int te_send(const at::Tensor *xs, int type, int index, tensor *out) {
+  return guarded([&] {
+    const at::Device device(device_type(type), static_cast<at::DeviceIndex>(index));
+    const bool queued = device.is_cuda() && xs->is_cpu();
+    const auto from = queued ? xs->pin_memory() : *xs;
+    *out = new at::Tensor(from.to(device, xs->scalar_type(), /*non_blocking=*/queued));
+  });
+}
+
 int te_load_library(const char *name) {
   return guarded([&] {
     // Beside the libtorch that this program runs with, wherever that is; else where the loader looks.

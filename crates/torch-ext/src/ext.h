@@ -29,6 +29,7 @@ int te_to_channels_last(const at::Tensor *parameter);
 int te_channels_last(const at::Tensor *xs, tensor *out);
 
 int te_upload(const uint8_t *bytes, const int64_t *size, size_t dims, int device_type, int device_index, tensor *out);
+int te_send(const at::Tensor *xs, int device_type, int device_index, tensor *out);
 
 int te_load_library(const char *name);
 int te_cuda_memory(int device_index, int64_t *current, int64_t *peak);

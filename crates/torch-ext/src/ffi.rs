@@ -52,6 +52,8 @@ unsafe extern "C" {
         index: c_int,
         out: *mut *mut C_tensor,
     ) -> c_int;
+    pub(crate) fn te_send(xs: *const C_tensor, device: c_int, index: c_int, out: *mut *mut C_tensor)
+    -> c_int;
     pub(crate) fn te_load_library(name: *const c_char) -> c_int;
     pub(crate) fn te_cuda_memory(index: c_int, current: *mut i64, peak: *mut i64) -> c_int;
     pub(crate) fn te_allow_tf32(allow: c_int) -> c_int;

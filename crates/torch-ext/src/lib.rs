@@ -16,7 +16,7 @@ pub use autocast::Autocast;
 pub use cuda::{Memory, allow_tf32, load_cuda, memory};
 pub use layout::{channels_last, to_channels_last};
 pub use optim::{Rule, Slot, clip_gradients, copy_all, drop_gradients, fused_adamw};
-pub use upload::upload;
+pub use upload::{send, upload};
 
 /// What libtorch says is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Bytes on their way to a device.
+//! Data on its way to a device.
 
 use tch::{Device, Tensor};
 
@@ -21,6 +21,16 @@ pub fn upload(bytes: &[u8], size: &[i64], device: Device) -> Result<Tensor, Erro
     })
 }
 
+/// The same tensor on a device, as [`upload`] brings bytes there; nothing is copied where it is there already.
+///
+/// # Errors
+/// If the memory or the device fails.
+pub fn send(xs: &Tensor, device: Device) -> Result<Tensor, Error> {
+    let (device, index) = ffi::device(device)?;
+    // SAFETY: a live tensor, and a place for the result.
+    ffi::output(|out| unsafe { ffi::te_send(xs.as_ptr(), device, index, out) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,6 +40,12 @@ mod tests {
         let tensor = upload(&[1, 2, 3, 4, 5, 255], &[2, 3], Device::Cpu).unwrap();
         assert_eq!(tensor, Tensor::from_slice(&[1u8, 2, 3, 4, 5, 255]).view([2, 3]));
         assert_eq!(upload(&[], &[0, 3], Device::Cpu).unwrap().size(), [0, 3]);
+    }
+
+    #[test]
+    fn a_tensor_that_is_there_already_is_not_copied() {
+        let xs = Tensor::from_slice(&[1i64, -2]);
+        assert_eq!(send(&xs, Device::Cpu).unwrap().data_ptr(), xs.data_ptr());
     }
 
     #[test]

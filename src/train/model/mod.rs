@@ -10,7 +10,7 @@ pub mod resnet;
 use tch::{Device, Kind, Tensor, nn};
 
 pub use bert::{BertConfig, Pooling};
-pub use clip::{Clip, Layout, ModelConfig, normalise_pixels};
+pub use clip::{Clip, Compute, Layout, ModelConfig, normalise_pixels};
 pub use resnet::ResnetConfig;
 
 /// Whether a pass is a training step's. A frozen part behaves as in [`Mode::Eval`] either way.

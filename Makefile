@@ -26,9 +26,11 @@ test: setup ## set up, then check formatting, lints, tests and docs
 	$(CARGO) clippy --all-targets --features train -- -D warnings
 	$(CARGO) test
 	$(CARGO) test --features train
+	$(CARGO) clippy -p torch-ext --all-targets -- -D warnings
+	$(CARGO) test -p torch-ext
 ifneq ($(JPEG),)
-	$(CARGO) clippy --workspace --all-targets --features jpeg-turbo -- -D warnings
-	$(CARGO) test --workspace --features jpeg-turbo
+	$(CARGO) clippy -p pairmill -p jpeg-turbo --all-targets --features jpeg-turbo -- -D warnings
+	$(CARGO) test -p pairmill -p jpeg-turbo --features jpeg-turbo
 endif
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features train
 

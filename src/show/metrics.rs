@@ -66,6 +66,8 @@ fn step_line(step: u64, line: &Value) -> StepLine {
         scale: number(line, "scale"),
         pairs_per_second: number(line, "pairs_per_second"),
         wait_seconds: number(line, "wait_seconds"),
+        skipped_steps: line.get("skipped_steps").and_then(Value::as_u64).unwrap_or_default(),
+        peak_memory_mb: line.get("peak_memory_mb").and_then(Value::as_f64),
         data: data(line),
     }
 }

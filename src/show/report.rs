@@ -296,6 +296,8 @@ mod tests {
             scale,
             pairs_per_second,
             wait_seconds,
+            skipped_steps: 0,
+            peak_memory_mb: None,
             data: Default::default(),
         }
     }

@@ -57,7 +57,7 @@ fn flipped(pixels: &Tensor, drawn: &[Augment]) -> Tensor {
     if !flips.contains(&true) {
         return pixels.shallow_clone();
     }
-    let flips = Tensor::from_slice(&flips).to_device(pixels.device()).view([-1, 1, 1, 1]);
+    let flips = beside(pixels, Tensor::from_slice(&flips)).view([-1, 1, 1, 1]);
     pixels.flip([2]).where_self(&flips, pixels)
 }
 
@@ -88,9 +88,12 @@ fn jittered(mut planes: Tensor, drawn: &[Augment]) -> Tensor {
 fn column(planes: &Tensor, drawn: &[Augment], of: fn(&Augment) -> f32, neutral: f32) -> Option<Tensor> {
     let values: Vec<f32> = drawn.iter().map(of).collect();
     let changes = values.iter().any(|&value| value != neutral);
-    changes.then(|| {
-        Tensor::from_slice(&values).to_kind(planes.kind()).to_device(planes.device()).view([-1, 1, 1])
-    })
+    changes.then(|| beside(planes, Tensor::from_slice(&values).to_kind(planes.kind())).view([-1, 1, 1]))
+}
+
+/// Values on the device of `xs`, which is not waited for.
+fn beside(xs: &Tensor, values: Tensor) -> Tensor {
+    torch_ext::send(&values, xs.device()).expect("a value a picture fits on the device")
 }
 
 /// `from` at 0, `to` at 1, beyond either outside, within 0…1.
@@ -116,7 +119,7 @@ fn turned(planes: &Tensor, shift: &Tensor) -> Tensor {
     let [r, g, b] = [0, 1, 2].map(|channel| below.get(channel));
     let sixths = (&b - &g).where_self(&r.eq(0.0), &(&r - &b + 2.0).where_self(&g.eq(0.0), &(&g - &r + 4.0)));
     let sixths = sixths + shift * 6.0;
-    let own = Tensor::from_slice(&[5.0f32, 3.0, 1.0]).to_device(planes.device()).to_kind(planes.kind());
+    let own = beside(planes, Tensor::from_slice(&[5.0f32, 3.0, 1.0]).to_kind(planes.kind()));
     let place = (own.view([3, 1, 1, 1]) + sixths).remainder(6.0); // [3, B, S, S], 0…6
     let part = place.minimum(&(4.0 - &place)).clamp(0.0, 1.0);
     most - range * part

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::nn;
 
 use super::optim::AdamW;
+use super::skip::Skips;
 use super::weights;
 use crate::files::write_whole;
 use crate::shard::manifest::TokenizerId;
@@ -24,6 +25,9 @@ pub struct State {
     pub step: u64,
     /// Steps of the whole run.
     pub total: u64,
+    /// Steps that were skipped.
+    #[serde(default)]
+    pub skips: Skips,
     /// The shards it was trained on.
     pub fingerprints: Vec<String>,
     /// The vocabulary of their token ids.

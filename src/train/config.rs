@@ -50,19 +50,26 @@ pub struct Run {
     pub eval_every: u64,
     /// Steps between lines of the log.
     pub log_every: u64,
-    /// Floating-point type of the model.
+    /// How exactly the model computes.
     pub precision: Precision,
+    /// Whether images and convolutions lie pixel by pixel in memory.
+    pub channels_last: bool,
     /// CPU threads of libtorch; 0 = all cores.
     pub threads: i32,
 }
 
-/// Floating-point types.
+/// How exactly the model computes. Weights, losses and optimiser state are in single precision in all but
+/// [`Precision::Fp64`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Single precision.
     #[default]
     Fp32,
+    /// Single precision whose products round their inputs to TensorFloat-32 on CUDA devices.
+    Tf32,
+    /// The towers' products in bfloat16, by PyTorch's autocast.
+    Bf16,
     /// Double precision (CPU), for comparisons.
     Fp64,
 }
@@ -222,6 +229,9 @@ pub struct Optim {
     pub betas: [f64; 2],
     /// AdamW's epsilon.
     pub eps: f64,
+    /// What a layer's rate is of the rate of the layer above it in its tower; absent = all layers have one rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_decay: Option<f64>,
     /// Steps of linear warm-up.
     pub warmup: u64,
     /// What follows the warm-up.
@@ -286,6 +296,7 @@ impl Default for Run {
             eval_every: 0,
             log_every: 1,
             precision: Precision::Fp32,
+            channels_last: false,
             threads: 0,
         }
     }
@@ -341,6 +352,7 @@ impl Default for Optim {
             weight_decay: 0.01,
             betas: [0.9, 0.999],
             eps: 1e-8,
+            layer_decay: None,
             warmup: 0,
             schedule: Decay::Cosine,
             clip_grad: 0.0,

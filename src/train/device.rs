@@ -1,6 +1,6 @@
 //! Where the model lives.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use tch::Device;
 
 /// `cpu`, `cuda` or `cuda:N`.
@@ -14,11 +14,16 @@ pub fn parse(text: &str) -> Result<Device> {
         Some(("cuda", number)) => number.parse()?,
         _ => bail!("--device: `{text}` is neither cpu nor cuda nor cuda:N"),
     };
+    torch_ext::load_cuda().map_err(|error| {
+        anyhow!(
+            "--device: {text} needs libtorch's CUDA half, which cannot be loaded: {error}; \
+             `scripts/libtorch --cuda` fetches it, or use --device cpu"
+        )
+    })?;
     let found = tch::Cuda::device_count();
     ensure!(
         found > number,
-        "--device: {text} is not there: libtorch sees {found} CUDA devices; \
-         `scripts/libtorch --cuda` fetches the CUDA half, or use --device cpu"
+        "--device: {text} is not there: libtorch sees {found} CUDA devices; name another, or use --device cpu"
     );
     Ok(Device::Cuda(number as usize))
 }
@@ -42,6 +47,15 @@ mod tests {
             "--device: `gpu` is neither cpu nor cuda nor cuda:N"
         );
         let error = parse("cuda:99").unwrap_err().to_string();
-        assert!(error.starts_with("--device: cuda:99 is not there: libtorch sees "), "{error}");
+        match torch_ext::load_cuda() {
+            Ok(()) => assert!(error.starts_with("--device: cuda:99 is not there: libtorch sees "), "{error}"),
+            Err(reason) => assert_eq!(
+                error,
+                format!(
+                    "--device: cuda:99 needs libtorch's CUDA half, which cannot be loaded: {reason}; \
+                     `scripts/libtorch --cuda` fetches it, or use --device cpu"
+                )
+            ),
+        }
     }
 }

@@ -95,7 +95,7 @@ impl<'a> Encoder<'a> {
         found: &mut Split,
     ) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let images = pixels(&batch.images, batch.side, self.device, self.kind);
+        let images = pixels(&batch.images, batch.side, self.device, self.kind, self.clip.layout());
         found.embedded.images.extend(floats(&self.clip.encode_image(&images, Mode::Eval))?);
         let mut chosen: Vec<&Caption> = Vec::new();
         for (key, captions) in batch.keys.iter().zip(&batch.captions) {

@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::bad_samples::BadSamples;
 use super::config::{Config, OnBadSample};
 use super::metrics::{DataLine, EvaluationLine, Log, StepLine};
+use super::skip::Skips;
 use super::stages::Part;
 use super::trainer::{Outcome, Trainer};
 use crate::files::sha256_hex;
@@ -28,6 +29,7 @@ pub struct Journal {
     /// The loader's work up to the last line.
     logged: Gauges,
     began: Instant,
+    skips: Skips,
     pending: Option<(StepLine, Outcome)>,
 }
 
@@ -59,10 +61,21 @@ impl Journal {
             gauges: Gauges::default(),
             logged: Gauges::default(),
             began: Instant::now(),
+            skips: Skips::default(),
             pending: None,
         };
         journal.progress.skip(steps);
         Ok(journal)
+    }
+
+    /// The same, counting on from the steps that an earlier run skipped.
+    pub fn after(self, skips: Skips) -> Self {
+        Self { skips, ..self }
+    }
+
+    /// The steps skipped so far, of those whose lines are written.
+    pub fn skips(&self) -> Skips {
+        self.skips
     }
 
     /// Notes a batch that came: `gauges` is the loader's work so far.
@@ -77,7 +90,7 @@ impl Journal {
     /// Notes a step; its line is written when the next one is noted.
     ///
     /// # Errors
-    /// If the loss of the step before was no number, or the disk fails.
+    /// If the disk fails.
     pub fn step(&mut self, trainer: &Trainer, batch: &Batch, step: u64, outcome: Outcome) -> Result<()> {
         self.flush()?;
         self.pairs += batch.rows();
@@ -94,6 +107,8 @@ impl Journal {
             scale: 0.0,
             pairs_per_second: self.pairs as f64 / seconds,
             wait_seconds: self.gauges.wait_seconds - self.logged.wait_seconds,
+            skipped_steps: 0,
+            peak_memory_mb: peak_memory(trainer)?,
             data: self.data(batch),
         };
         if step.is_multiple_of(self.log_every) {
@@ -118,16 +133,17 @@ impl Journal {
     /// Writes the line that is still to be written.
     ///
     /// # Errors
-    /// If its loss was no number, or the disk fails.
+    /// If the disk fails.
     pub fn flush(&mut self) -> Result<()> {
         let Some((mut line, outcome)) = self.pending.take() else { return Ok(()) };
-        line.loss = outcome.loss.double_value(&[]);
-        ensure!(
-            line.loss.is_finite(),
-            "the loss of step {} is {}; lower the rates or clip the gradient",
-            line.step,
-            line.loss
-        );
+        let skipped = outcome.skipped.double_value(&[]) != 0.0;
+        self.skips.note(skipped);
+        line.skipped_steps = self.skips.total;
+        line.loss = if skipped { f64::NAN } else { outcome.loss.double_value(&[]) };
+        if skipped {
+            let step = line.step;
+            self.progress.say(&format!("step {step} is skipped: its loss or gradient is not finite"));
+        }
         let share = 100.0 * self.gauges.wait_seconds / self.began.elapsed().as_secs_f64().max(1e-9);
         self.progress.add(1, || format!("loss {:.3}, {share:.1}% waiting for data", line.loss));
         if line.step.is_multiple_of(self.log_every) {
@@ -162,6 +178,12 @@ impl Journal {
             self.progress.say(&format!("{bad} bad samples were left out; bad_samples.jsonl names them"));
         }
     }
+}
+
+/// What the allocator of the trainer's device has given out at most, in megabytes.
+fn peak_memory(trainer: &Trainer) -> Result<Option<f64>> {
+    let memory = torch_ext::memory(trainer.store().device())?;
+    Ok(memory.map(|memory| memory.peak as f64 / 1e6))
 }
 
 /// SHA-256 of keys, a newline after each.

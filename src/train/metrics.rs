@@ -36,6 +36,13 @@ pub struct StepLine {
     pub pairs_per_second: f64,
     /// Seconds waited for batches since the line before.
     pub wait_seconds: f64,
+    /// Steps so far, over the whole run, that changed nothing because loss or gradient was not finite; such a step's
+    /// own loss is not a number.
+    pub skipped_steps: u64,
+    /// The most that libtorch's allocator has given out on the device since the program began, in megabytes (10⁶
+    /// bytes); absent on the CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory_mb: Option<f64>,
     /// Where its batch came from.
     #[serde(flatten)]
     pub data: DataLine,

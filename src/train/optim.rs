@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use tch::{Tensor, nn};
+use tch::{Kind, Tensor, nn};
+use torch_ext::{Rule, Slot};
 
 /// What every parameter shares.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,10 +29,18 @@ impl Default for AdamWConfig {
 struct Moments {
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
-    step: i64,
+    /// A float32 on the parameter's device, as the fused kernels count.
+    step: Tensor,
 }
 
-/// AdamW over the named parameters of a model, in PyTorch's arithmetic.
+/// A parameter that trains, with its gradient.
+struct Trained<'a> {
+    name: &'a str,
+    parameter: &'a Tensor,
+    gradient: Tensor,
+}
+
+/// AdamW over the named parameters of a model, in PyTorch's fused kernels.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
@@ -48,39 +57,46 @@ impl AdamW {
         Self { config, parameters, moments: BTreeMap::new() }
     }
 
-    /// Zeroes every gradient.
+    /// Takes every gradient away.
     pub fn zero_grad(&mut self) {
-        self.parameters.values_mut().for_each(Tensor::zero_grad);
+        torch_ext::drop_gradients(self.parameters.values()).expect("parameters are defined");
     }
 
     /// The L2 norm of all trained parameters' gradients, 0-dimensional and on their device, before they are scaled down
     /// to at most `max_norm` together (0: they are left as they are).
     pub fn clip_grad(&mut self, max_norm: f64) -> Tensor {
-        let _guard = tch::no_grad_guard();
-        let mut gradients: Vec<Tensor> = self.trained().map(|(_, _, gradient)| gradient).collect();
+        let gradients: Vec<Tensor> = trained(&self.parameters).map(|trained| trained.gradient).collect();
         if gradients.is_empty() {
             return Tensor::from(0.0f32);
         }
-        let norms: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
-        let norm = Tensor::stack(&norms, 0).norm();
-        if max_norm > 0.0 {
-            let factor = ((&norm + 1e-6).reciprocal() * max_norm).clamp_max(1.0);
-            gradients.iter_mut().for_each(|gradient| drop(gradient.g_mul_(&factor)));
-        }
-        norm
+        torch_ext::clip_gradients(&gradients, max_norm).expect("gradients are floating-point tensors")
     }
 
     /// One update of every parameter that trains and has a gradient, each at the rate of its name.
     pub fn step(&mut self, rate: impl Fn(&str) -> f64) {
-        let _guard = tch::no_grad_guard();
-        let trained: Vec<_> = self
-            .trained()
-            .map(|(name, parameter, gradient)| (name.to_owned(), parameter.shallow_clone(), gradient))
-            .collect();
-        for (name, mut parameter, gradient) in trained {
-            let rate = rate(&name);
-            let moments = self.moments.entry(name).or_insert_with(|| Moments::of(&parameter));
-            moments.update(&mut parameter, &gradient, rate, &self.config);
+        self.step_unless(None, rate);
+    }
+
+    /// [`AdamW::step`], but where `skipped` (one float32 on the parameters' device) is 1, nothing changes. The device is
+    /// not waited for.
+    pub fn step_unless(&mut self, skipped: Option<&Tensor>, rate: impl Fn(&str) -> f64) {
+        let trained: Vec<Trained> = trained(&self.parameters).collect();
+        for Trained { name, parameter, .. } in &trained {
+            if !self.moments.contains_key(*name) {
+                self.moments.insert((*name).to_owned(), Moments::of(parameter));
+            }
+        }
+        let mut groups: BTreeMap<(u64, bool), Vec<Slot>> = BTreeMap::new();
+        for Trained { name, parameter, gradient } in &trained {
+            let Moments { exp_avg, exp_avg_sq, step } = &self.moments[*name];
+            let group = groups.entry((rate(name).to_bits(), parameter.dim() >= 2)).or_default();
+            group.push(Slot { parameter, gradient, exp_avg, exp_avg_sq, step });
+        }
+        let AdamWConfig { betas, eps, weight_decay } = self.config;
+        for ((rate, decays), slots) in groups {
+            let weight_decay = if decays { weight_decay } else { 0.0 };
+            let rule = Rule { lr: f64::from_bits(rate), betas, weight_decay, eps };
+            torch_ext::fused_adamw(&slots, &rule, skipped).expect("moments are as their parameters");
         }
     }
 
@@ -91,7 +107,7 @@ impl AdamW {
             [
                 (format!("{name}.exp_avg"), moments.exp_avg.shallow_clone()),
                 (format!("{name}.exp_avg_sq"), moments.exp_avg_sq.shallow_clone()),
-                (format!("{name}.step"), Tensor::from(moments.step)),
+                (format!("{name}.step"), moments.step.to_kind(Kind::Int64)),
             ]
         });
         tensors.collect()
@@ -110,7 +126,8 @@ impl AdamW {
                 ensure!(step.numel() == 1, "{name}.step in the optimiser state is not one number");
                 let mut moment = |end| take_moment(&mut state, &format!("{name}.{end}"), parameter);
                 let (exp_avg, exp_avg_sq) = (moment("exp_avg")?, moment("exp_avg_sq")?);
-                moments.insert(name.clone(), Moments { exp_avg, exp_avg_sq, step: step.int64_value(&[]) });
+                let step = count(step.int64_value(&[]), parameter);
+                moments.insert(name.clone(), Moments { exp_avg, exp_avg_sq, step });
             }
         }
         if let Some(name) = state.keys().next() {
@@ -119,36 +136,29 @@ impl AdamW {
         self.moments = moments;
         Ok(())
     }
+}
 
-    /// Parameters that train and have a gradient.
-    fn trained(&self) -> impl Iterator<Item = (&str, &Tensor, Tensor)> {
-        self.parameters.iter().filter(|(_, parameter)| parameter.requires_grad()).filter_map(
-            |(name, parameter)| {
-                let gradient = parameter.grad();
-                gradient.defined().then_some((name.as_str(), parameter, gradient))
-            },
-        )
-    }
+/// Parameters that train and have a gradient.
+fn trained(parameters: &BTreeMap<String, Tensor>) -> impl Iterator<Item = Trained<'_>> {
+    parameters.iter().filter(|(_, parameter)| parameter.requires_grad()).filter_map(|(name, parameter)| {
+        let gradient = parameter.grad();
+        gradient.defined().then_some(Trained { name, parameter, gradient })
+    })
 }
 
 impl Moments {
     fn of(parameter: &Tensor) -> Self {
-        Self { exp_avg: parameter.zeros_like(), exp_avg_sq: parameter.zeros_like(), step: 0 }
-    }
-
-    fn update(&mut self, parameter: &mut Tensor, gradient: &Tensor, rate: f64, config: &AdamWConfig) {
-        let (beta1, beta2) = config.betas;
-        self.step += 1;
-        if parameter.dim() >= 2 && config.weight_decay != 0.0 {
-            let _ = parameter.g_mul_scalar_(1.0 - rate * config.weight_decay);
+        Self {
+            exp_avg: parameter.zeros_like(),
+            exp_avg_sq: parameter.zeros_like(),
+            step: count(0, parameter),
         }
-        let _ = self.exp_avg.lerp_(gradient, 1.0 - beta1);
-        let _ = self.exp_avg_sq.g_mul_scalar_(beta2).addcmul_(&(gradient * (1.0 - beta2)), gradient);
-        let correction1 = 1.0 - beta1.powf(self.step as f64);
-        let correction2 = 1.0 - beta2.powf(self.step as f64);
-        let denominator = (self.exp_avg_sq.sqrt() / correction2.sqrt()) + config.eps;
-        let _ = parameter.addcdiv_(&(&self.exp_avg * (-rate / correction1)), &denominator);
     }
+}
+
+/// So many updates, as the fused kernels count them.
+fn count(updates: i64, parameter: &Tensor) -> Tensor {
+    Tensor::full([], updates, (Kind::Float, parameter.device()))
 }
 
 fn take_moment(state: &mut BTreeMap<String, Tensor>, name: &str, parameter: &Tensor) -> Result<Tensor> {

@@ -11,6 +11,7 @@ use super::config::Config;
 use super::embed::{Encoder, first_five};
 use super::journal::Journal;
 use super::metrics::EvaluationLine;
+use super::skip::Skips;
 use super::trainer::Trainer;
 use super::{bad_samples, claim, device, feed};
 use crate::load::{self, Cursor};
@@ -53,8 +54,8 @@ pub enum Ending {
 /// Trains until the plan is done or Ctrl-C, and leaves a checkpoint either way.
 ///
 /// # Errors
-/// If data, weights or config do not fit together, a sample is damaged, the loss is no number, or
-/// the disk fails. What the newest checkpoint holds is kept.
+/// If data, weights or config do not fit together, a sample is damaged, the loss is no number ten times
+/// in a row, or the disk fails. What the newest checkpoint holds is kept.
 pub fn run(request: &Request) -> Result<Ending> {
     let device = device::parse(&request.device)?;
     let datasets = request.data.iter().map(Dataset::open).collect::<Result<Vec<_>>>()?;
@@ -65,26 +66,28 @@ pub fn run(request: &Request) -> Result<Ending> {
     let steps_per_epoch = batcher.order().steps();
     let mut trainer = Trainer::new(&config, steps_per_epoch, device)?;
     let total = trainer.plan().total();
-    let state = |step| State {
+    let state = |step, skips| State {
         step,
         total,
+        skips,
         fingerprints: datasets.iter().map(|dataset| dataset.fingerprint().to_owned()).collect(),
         tokenizer: datasets[0].manifest.tokenizer.clone(),
     };
-    let begin = resume(&request.run, &mut trainer, &state(0))?;
+    let (begin, skips) = resume(&request.run, &mut trainer, &state(0, Skips::default()))?;
     if begin == total {
         return Ok(Ending::AlreadyDone(total));
     }
     let interrupted = listen()?;
     let rows = bad_samples::rows_before(begin, batcher.order());
-    let mut journal = Journal::open(&request.run, &config, (begin, total), rows, request.verbosity)?;
+    let mut journal =
+        Journal::open(&request.run, &config, (begin, total), rows, request.verbosity)?.after(skips);
     let cursor = Cursor::at(begin, steps_per_epoch);
     let epochs = total.div_ceil(steps_per_epoch);
     let mut batches = load::start(batcher, cursor, epochs, config.data.workers, config.data.prefetch);
 
     let mut done = begin;
     let mut saved = begin;
-    while done < total && !interrupted.load(Ordering::SeqCst) {
+    while done < total && !interrupted.load(Ordering::SeqCst) && !journal.skips().too_many() {
         let batch = batches.next().context("the loader ended early")??;
         journal.batch(&batch, done, batches.gauges())?;
         let outcome = trainer.step(&batch, done);
@@ -95,21 +98,33 @@ pub fn run(request: &Request) -> Result<Ending> {
         }
         if due(done, config.run.checkpoint_every) && done < total {
             journal.flush()?;
-            save(&request.run, &state(done), &trainer, config.run.keep_last)?;
+            save(&request.run, &state(done, journal.skips()), &trainer, config.run.keep_last)?;
             saved = done;
         }
     }
     journal.flush()?;
-    if saved < done || done == begin {
-        save(&request.run, &state(done), &trainer, config.run.keep_last)?;
+    let stuck = journal.skips().too_many();
+    if saved < done || done == begin || stuck {
+        // Whoever goes on from where it was stuck tries as many again.
+        let skips = if stuck { journal.skips().tried_again() } else { journal.skips() };
+        save(&request.run, &state(done, skips), &trainer, config.run.keep_last)?;
     }
     journal.finish();
+    ensure!(
+        !stuck,
+        "loss or gradient was not finite in {} steps in a row, up to step {}; none of them changed \
+         the weights, and checkpoints/step-{done:08} holds these; lower the rates or clip the gradient",
+        journal.skips().in_a_row,
+        done - 1
+    );
     Ok(if done < total { Ending::Stopped { done, total } } else { Ending::Done(total) })
 }
 
-/// Loads the newest checkpoint, if any; gives back the steps that it has done.
-fn resume(run: &Path, trainer: &mut Trainer, expected: &State) -> Result<u64> {
-    let Some(found) = checkpoint::latest(run, |note| eprintln!("{note}"))? else { return Ok(0) };
+/// Loads the newest checkpoint, if any; gives back the steps that it has done, and the skipped ones of them.
+fn resume(run: &Path, trainer: &mut Trainer, expected: &State) -> Result<(u64, Skips)> {
+    let Some(found) = checkpoint::latest(run, |note| eprintln!("{note}"))? else {
+        return Ok((0, Skips::default()));
+    };
     let (name, state) = (found.folder.display(), &found.state);
     ensure!(
         state.fingerprints == expected.fingerprints,
@@ -122,7 +137,7 @@ fn resume(run: &Path, trainer: &mut Trainer, expected: &State) -> Result<u64> {
         expected.total
     );
     trainer.resume(&found)?;
-    Ok(found.state.step)
+    Ok((found.state.step, found.state.skips))
 }
 
 fn save(run: &Path, state: &State, trainer: &Trainer, keep: u64) -> Result<()> {

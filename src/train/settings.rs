@@ -71,7 +71,7 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 /// Keys that exist in the contract and do not work yet.
-const NOT_YET: &[&str] = &["run.channels_last", "data.cache_features", "optim.layer_decay", "optim.ema"];
+const NOT_YET: &[&str] = &["data.cache_features", "optim.ema"];
 
 /// Keys whose strings are paths.
 const PATHS: &[(&str, &str)] = &[
@@ -251,6 +251,7 @@ mod tests {
         check_refused("data.micro_batch=65", "data.micro_batch is 65, more than data.batch, 64");
         check_refused("data.flip=1.5", "data.flip is 1.5; it is a probability");
         check_refused("data.jitter=[0,0,-0.1,0]", "data.jitter's saturation is -0.1; it must be 0 or more");
+        check_refused("optim.layer_decay=0", "optim.layer_decay is 0; it must be in (0, 1]");
         check_refused("data.jitter=[0,0,0,0.6]", "data.jitter's hue is 0.6; it must be in [0, 0.5] turns");
     }
 

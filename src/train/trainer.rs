@@ -9,11 +9,13 @@ use super::augment::{self, Augmentation};
 use super::checkpoint::Checkpoint;
 use super::config::{Config, LossKind, Precision};
 use super::grad_cache::{self, MicroBatch};
+use super::layer_decay::LayerDecay;
 use super::loss;
 use super::model::Mode;
-use super::model::clip::{Clip, Layout, Logits, ModelConfig, normalise_pixels, normalise_shares};
+use super::model::clip::{Clip, Compute, Layout, Logits, ModelConfig, normalise_pixels, normalise_shares};
 use super::optim::{AdamW, AdamWConfig};
 use super::schedule::Schedule;
+use super::skip::{Statistics, not_finite};
 use super::stages::{Part, Plan, Span};
 use super::weights;
 use crate::load::Batch;
@@ -27,6 +29,8 @@ pub struct Trainer {
     optimizer: AdamW,
     plan: Plan,
     schedule: Schedule,
+    layer_decay: LayerDecay,
+    statistics: Statistics,
     /// First step of the stage whose parameters are set to train.
     set_for: Option<u64>,
 }
@@ -39,6 +43,8 @@ pub struct Outcome {
     pub grad_norm: Tensor,
     /// The scale before the update.
     pub scale: Tensor,
+    /// 1 where loss or gradient was not finite, so that nothing was changed; else 0.
+    pub skipped: Tensor,
 }
 
 /// A fresh model with the weights that the config names.
@@ -46,6 +52,7 @@ pub struct Outcome {
 /// # Errors
 /// If a weights file is missing or is of another model.
 pub fn build(config: &Config, device: Device) -> Result<(nn::VarStore, Clip)> {
+    torch_ext::allow_tf32(config.run.precision == Precision::Tf32)?;
     let mut store = nn::VarStore::new(device);
     if config.run.precision == Precision::Fp64 {
         store.double();
@@ -69,6 +76,8 @@ pub fn build(config: &Config, device: Device) -> Result<(nn::VarStore, Clip)> {
     if let Some(path) = &model.init {
         weights::load_all(&store, path).context("model.init")?;
     }
+    let layout = if config.run.channels_last { Layout::ChannelsLast } else { Layout::ChannelsFirst };
+    let clip = clip.computing(Compute { bf16: config.run.precision == Precision::Bf16, layout });
     Ok((store, clip))
 }
 
@@ -88,7 +97,10 @@ impl Trainer {
         let betas = (optim.betas[0], optim.betas[1]);
         let adamw = AdamWConfig { betas, eps: optim.eps, weight_decay: optim.weight_decay };
         let optimizer = AdamW::new(&store, adamw);
-        Ok(Self { config: config.clone(), store, clip, optimizer, plan, schedule, set_for: None })
+        let layer_decay = LayerDecay::of(config)?;
+        let statistics = Statistics::default();
+        let config = config.clone();
+        Ok(Self { config, store, clip, optimizer, plan, schedule, layer_decay, statistics, set_for: None })
     }
 
     /// Takes over weights and optimiser state.
@@ -128,9 +140,10 @@ impl Trainer {
         if trains { span.rate(part) * self.schedule.factor(step) } else { 0.0 }
     }
 
-    /// Forward, backward, update.
+    /// Forward, backward, update. A step whose loss or gradient is not finite changes nothing.
     pub fn step(&mut self, batch: &Batch, step: u64) -> Outcome {
         self.enter_stage(step);
+        let statistics = self.statistics.kept();
         let image = self.image_features(batch, step); // [B, F]
         let text = self.text_features(batch, step); // [B·m, H]
         let scale = self.clip.scale();
@@ -140,9 +153,13 @@ impl Trainer {
         self.second_pass(&image, &text, batch, step);
         let grad_norm = self.optimizer.clip_grad(self.config.optim.clip_grad);
         let (span, factor) = (self.plan.at(step), self.schedule.factor(step));
-        self.optimizer.step(|name| span.rate(Part::of(name)) * factor);
+        let skipped = not_finite(&loss, &grad_norm);
+        let layers = &self.layer_decay;
+        let rate = |name: &str| span.rate(Part::of(name)) * factor * layers.factor(name);
+        self.optimizer.step_unless(Some(&skipped), rate);
+        self.statistics.put_back_if(&skipped, &statistics);
         self.clip.clamp_scale(self.config.optim.max_scale);
-        Outcome { loss: loss.detach(), grad_norm, scale: scale.detach() }
+        Outcome { loss: loss.detach(), grad_norm, scale: scale.detach(), skipped }
     }
 
     /// Floating-point type of the model.
@@ -210,7 +227,7 @@ impl Trainer {
         let pixels = &batch.images[rows.start * size..rows.end * size];
         let pixels = uploaded(pixels, batch.side, self.store.device()); // [rows, S, S, 3] of u8
         match Augmentation::of(&self.config) {
-            None => normalise_pixels(&pixels, self.kind(), Layout::ChannelsFirst),
+            None => normalise_pixels(&pixels, self.kind(), self.clip.layout()),
             Some(augmentation) => {
                 let keys = rows.map(|row| batch.keys.get(row));
                 let drawn = augmentation.draw_all(batch.epoch, keys);
@@ -226,39 +243,45 @@ impl Trainer {
             return;
         }
         set_trained(&self.store, span);
+        self.statistics = Statistics::that_move(&self.store);
         self.set_for = Some(span.begin);
     }
 }
 
-/// The floating-point type behind a precision.
+/// The floating-point type of a precision's weights.
 pub fn kind(precision: Precision) -> Kind {
     match precision {
-        Precision::Fp32 => Kind::Float,
+        Precision::Fp32 | Precision::Tf32 | Precision::Bf16 => Kind::Float,
         Precision::Fp64 => Kind::Double,
     }
 }
 
 fn set_trained(store: &nn::VarStore, span: &Span) {
-    for (name, mut tensor) in store.variables() {
+    for (name, tensor) in store.variables() {
         let statistics = name.ends_with(".running_mean") || name.ends_with(".running_var");
         let trains = !statistics && span.trains(&name);
-        let _ = tensor.requires_grad_(trains);
+        let _ = tensor.set_requires_grad(trains);
         if !trains {
-            tensor.zero_grad();
+            torch_ext::drop_gradients([&tensor]).expect("a variable is defined");
         }
     }
 }
 
 /// Pictures `[B, side, side, 3]` u8 as the image tower wants them, normalised where the model is:
 /// `[B, 3, side, side]`.
-pub fn pixels(images: &[u8], side: usize, device: Device, kind: Kind) -> Tensor {
-    normalise_pixels(&uploaded(images, side, device), kind, Layout::ChannelsFirst)
+pub fn pixels(images: &[u8], side: usize, device: Device, kind: Kind, layout: Layout) -> Tensor {
+    normalise_pixels(&uploaded(images, side, device), kind, layout)
 }
 
-/// Pictures `[B, side, side, 3]` of u8, where the model is.
+/// Pictures `[B, side, side, 3]` of u8, where the model is; a CUDA device gets them through pinned memory, and nobody
+/// waits for it.
+///
+/// # Panics
+/// If the bytes are no whole pictures, or there is no memory for them.
 pub fn uploaded(images: &[u8], side: usize, device: Device) -> Tensor {
+    let count = images.len() / (3 * side * side);
     let side = side as i64;
-    Tensor::from_slice(images).view([-1, side, side, 3]).to_device(device)
+    torch_ext::upload(images, &[count as i64, side, side, 3], device).expect("pictures fit on the device")
 }
 
 /// Padded ids and their lengths as tensors `[rows, length]` int64.
@@ -266,5 +289,6 @@ pub fn padded(ids: &[i32], lengths: &[i32], length: usize, device: Device) -> (T
     let tokens = Tensor::from_slice(ids).view([-1, length as i64]).to_kind(Kind::Int64);
     let places = Tensor::arange(length as i64, (Kind::Int, Device::Cpu));
     let mask = places.unsqueeze(0).lt_tensor(&Tensor::from_slice(lengths).unsqueeze(1)).to_kind(Kind::Int64);
-    (tokens.to_device(device), mask.to_device(device))
+    let sent = |tensor| torch_ext::send(tensor, device).expect("ids fit on the device");
+    (sent(&tokens), sent(&mask))
 }

@@ -4,15 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pairmill::load::{Cursor, start};
+use pairmill::load::{Batch, Cursor, start};
 use pairmill::shard::Dataset;
 use pairmill::store::Location;
+use pairmill::train::config::Config;
 use pairmill::train::{feed, settings};
 use serde_json::Value;
 
 mod bad_samples;
+mod compute;
 mod kill;
 mod losses;
+mod skip;
 
 use crate::shards::listed;
 
@@ -86,6 +89,19 @@ impl World {
     }
 }
 
+/// The config of the small model with `more`.
+fn resolved(more: &[&str]) -> Config {
+    let sets: Vec<String> = SMALL.iter().chain(more).map(|&set| set.to_owned()).collect();
+    settings::resolve(None, None, &sets).unwrap()
+}
+
+/// What `train` reads in its first epoch.
+fn batches(world: &World, config: &Config) -> impl Iterator<Item = Batch> {
+    let data = [Dataset::open(&Location::local(&world.path("shards"))).unwrap()];
+    let batcher = feed::batcher(&data, config).unwrap();
+    start(batcher, Cursor { epoch: 0, step: 0 }, 1, 1, 1).map(Result::unwrap)
+}
+
 fn run(program: &str, args: &[&str]) -> Ran {
     ran(Command::new(program).args(args))
 }
@@ -153,6 +169,7 @@ fn a_line_has_what_the_contract_names_and_a_frozen_tower_has_no_rate() {
         "scale",
         "pairs_per_second",
         "wait_seconds",
+        "skipped_steps",
         "queued",
         "full_seconds",
         "read_mb",
@@ -257,8 +274,8 @@ fn what_does_not_fit_is_refused_with_the_reason() {
     check(&["--set", "data.batch=13"], "a batch of 13 is larger than the 12 rows of split `train`");
     check(&["--set", "model.init=nowhere.safetensors"], "nowhere.safetensors");
     check(&["--set", "optim.lr_txt=1"], "there is no key `optim.lr_txt`; did you mean `lr_text`?");
-    check(&["--set", "optim.lr_text=1e30", "--set", "run.steps=9"], "lower the rates or clip the gradient");
-    check(&["--device", "cuda:77"], "--device: cuda:77 is not there");
+    check(&["--set", "optim.layer_decay=1.5"], "optim.layer_decay is 1.5; it must be in (0, 1]");
+    check(&["--device", "cuda:77"], "--device: cuda:77 ");
 }
 
 #[test]

@@ -46,6 +46,8 @@ impl Config {
             self.optim.betas.iter().all(|beta| (0.0..1.0).contains(beta)),
             "optim.betas must be in [0, 1)"
         );
+        let decay = self.optim.layer_decay.unwrap_or(1.0);
+        ensure!(decay > 0.0 && decay <= 1.0, "optim.layer_decay is {decay}; it must be in (0, 1]");
         let rates = &self.optim.rates;
         for (value, key) in [
             (rates.lr_image, "optim.lr_image"),

@@ -2,6 +2,7 @@
 //! <https://arxiv.org/abs/2103.00020>
 
 use tch::{Kind, Tensor, nn};
+use torch_ext::Autocast;
 
 use super::bert::{self, Bert, BertConfig, Pooling};
 use super::matching::Matching;
@@ -47,6 +48,15 @@ pub enum Layout {
     ChannelsLast,
 }
 
+/// How a model computes, whatever its weights' kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compute {
+    /// Whether the towers' and the projections' products are in bfloat16 where their weights are in float32.
+    pub bf16: bool,
+    /// The layout of images and convolutions.
+    pub layout: Layout,
+}
+
 /// An image tower and a text tower with their projections into one space.
 #[derive(Debug)]
 pub struct Clip {
@@ -58,6 +68,7 @@ pub struct Clip {
     logit_bias: Option<Tensor>,
     matching: Option<Matching>,
     pooling: Pooling,
+    compute: Compute,
     image_variables: Vec<Tensor>,
     text_variables: Vec<Tensor>,
 }
@@ -96,22 +107,46 @@ impl Clip {
             logit_bias: bias.map(|bias| constant(&root, "logit_bias", &[], bias)),
             matching: config.matching.then(|| Matching::new(&(&root / "matching"), config.embed_dim)),
             pooling: config.pooling,
+            compute: Compute { bf16: false, layout: Layout::ChannelsFirst },
             image_variables,
             text_variables,
         }
     }
 
-    /// Pooled features `[batch, features]` of normalised images `[batch, 3, height, width]`. A frozen tower keeps no
-    /// graph.
+    /// The same model, computing as `compute` says from now on. Convolutions' weights take on its layout in place.
+    pub fn computing(self, compute: Compute) -> Self {
+        if compute.layout == Layout::ChannelsLast {
+            for weight in self.image_variables.iter().filter(|variable| variable.dim() == 4) {
+                torch_ext::to_channels_last(weight).expect("it has four dimensions");
+            }
+        }
+        Self { compute, ..self }
+    }
+
+    /// The layout of its convolutions, which images had better have.
+    pub fn layout(&self) -> Layout {
+        self.compute.layout
+    }
+
+    /// Pooled features `[batch, features]` of normalised images `[batch, 3, height, width]` in either layout. A frozen
+    /// tower keeps no graph.
     pub fn image_features(&self, images: &Tensor, mode: Mode) -> Tensor {
         let _guard = is_frozen(&self.image_variables).then(tch::no_grad_guard);
-        self.image.forward(images, mode)
+        let _autocast = self.autocast();
+        match self.compute.layout {
+            Layout::ChannelsFirst => self.image.forward(images, mode),
+            Layout::ChannelsLast => {
+                let images = torch_ext::channels_last(images).expect("images have four dimensions");
+                self.image.forward(&images, mode)
+            }
+        }
     }
 
     /// Pooled features `[batch, hidden]` of token ids `[batch, length]` and their mask (nonzero on real tokens). A
     /// frozen tower keeps no graph.
     pub fn text_features(&self, tokens: &Tensor, mask: &Tensor, mode: Mode) -> Tensor {
         let _guard = is_frozen(&self.text_variables).then(tch::no_grad_guard);
+        let _autocast = self.autocast();
         bert::pool(&self.text.forward(tokens, mask, mode), mask, self.pooling)
     }
 
@@ -172,7 +207,15 @@ impl Clip {
 
     /// In the parameters' precision, whatever the towers ran in: losses are not for half precision.
     fn project(&self, features: &Tensor, weight: &Tensor) -> Tensor {
+        let _autocast = self.autocast();
         features.linear(weight, None::<&Tensor>).to_kind(self.logit_scale.kind())
+    }
+
+    /// The guard of a forward pass. Each pass has its own: what one casts without a graph is not for the next.
+    fn autocast(&self) -> Option<Autocast> {
+        let begin =
+            || Autocast::bf16(self.logit_scale.device()).expect("the model is on the CPU or a CUDA device");
+        self.compute.bf16.then(begin)
     }
 }
 
@@ -203,7 +246,8 @@ pub fn normalise_pixels(pixels: &Tensor, kind: Kind, layout: Layout) -> Tensor {
 /// Shares of 1 `[batch, 3, height, width]` as the image tower wants them, in the layout that they have.
 pub fn normalise_shares(shares: &Tensor) -> Tensor {
     let channels = |values: [f64; 3]| {
-        Tensor::from_slice(&values).to_kind(shares.kind()).to_device(shares.device()).view([3, 1, 1])
+        let values = Tensor::from_slice(&values).to_kind(shares.kind()).view([3, 1, 1]);
+        torch_ext::send(&values, shares.device()).expect("three numbers fit on the device")
     };
     (shares - channels(MEAN)) / channels(DEVIATION)
 }

@@ -11,7 +11,7 @@ pub mod resnet;
 use tch::{Device, Kind, Tensor, nn};
 
 pub use bert::{BertConfig, Pooling};
-pub use clip::{Clip, Layout, Logits, ModelConfig, normalise_pixels};
+pub use clip::{Clip, Compute, Layout, Logits, ModelConfig, normalise_pixels};
 pub use resnet::ResnetConfig;
 
 /// Whether a pass is a training step's. A frozen part behaves as in [`Mode::Eval`] either way.

@@ -1,0 +1,24 @@
+//! What `tch` lacks of libtorch, behind a safe face: bf16 autocast, fused AdamW and its companions,
+//! memory formats, uploads through pinned memory, and the CUDA half loaded at run time.
+//!
+//! The C++ side is `ext.cpp`. Every exception is caught there and becomes an [`Error`] here.
+
+#![warn(missing_docs)]
+
+mod autocast;
+mod cuda;
+mod ffi;
+mod layout;
+mod optim;
+mod upload;
+
+pub use autocast::Autocast;
+pub use cuda::{Memory, allow_tf32, load_cuda, memory};
+pub use layout::{channels_last, to_channels_last};
+pub use optim::{Rule, Slot, clip_gradients, copy_all, drop_gradients, fused_adamw};
+pub use upload::{send, upload};
+
+/// What libtorch says is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(String);

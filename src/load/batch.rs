@@ -156,8 +156,8 @@ impl Batcher {
     /// If the epoch has no such step.
     pub fn batch(&self, epoch: u64, step: u64) -> Result<Batch, LoadError> {
         let spec = self.order.spec();
-        let rows: Vec<Row> =
-            self.order.batch(epoch, step).map(|row| self.pairs.row(row)).collect::<Result<_, _>>()?;
+        let shown = |row| self.pairs.shown(row, spec.seed, epoch);
+        let rows: Vec<Row> = self.order.batch(epoch, step).map(shown).collect::<Result<_, _>>()?;
         let mut batch = self.pictures(&rows, epoch, step)?;
         let mut texts = Vec::with_capacity(rows.len());
         for row in &rows {

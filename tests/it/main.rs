@@ -1,7 +1,9 @@
 //! One crate of integration tests (each further one would link arrow and libtorch again), a module a boundary.
 
 mod augment;
+mod captions;
 mod dataset;
+mod dictionary;
 mod decode;
 mod export;
 mod faults;
@@ -21,6 +23,7 @@ mod shard;
 mod shards;
 mod soak;
 mod sources;
+mod synonyms;
 #[cfg(feature = "train")]
 mod train;
 mod world;

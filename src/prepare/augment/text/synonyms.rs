@@ -110,7 +110,8 @@ fn before<'w, 'c>(words: &'w [Word<'c>], place: usize) -> Option<&'w Word<'c>> {
 fn is_noun(words: &[Word], place: usize) -> bool {
     let Some(reading) = words[place].entry.reading(Pos::Noun) else { return false };
     let begins = match before(words, place) {
-        None => reading.form == Form::S,
+        _ if begins_sentence(words, place) => reading.form == Form::S,
+        None => false,
         Some(word) if reading.form == Form::S => {
             word.is_one_of(DETERMINERS) || word.is_one_of(COUNTS) || word.is_one_of(PLAIN) || word.is_one_of(LINKS)
         }
@@ -141,7 +142,8 @@ fn is_verb(words: &[Word], place: usize) -> bool {
 
 /// `A small dog`; but not `a little water`.
 fn is_adjective(words: &[Word], place: usize) -> bool {
-    let begins = before(words, place).is_none_or(|word| word.is_one_of(DETERMINERS) || word.is_one_of(COUNTS));
+    let begins = begins_sentence(words, place)
+        || before(words, place).is_some_and(|word| word.is_one_of(DETERMINERS) || word.is_one_of(COUNTS));
     let before_noun = words.get(place + 1).is_some_and(|next| {
         let noun = next.entry.reading(Pos::Noun).is_some() || next.is_one_of(PLAIN);
         noun && next.piece.is_plain() && !next.is_one_of(UNCOUNTED)

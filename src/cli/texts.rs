@@ -56,7 +56,9 @@ impl TextArgs {
         let cache = self.back_translate_cache.or_else(|| cache::default_root().map(Location::local));
         let filter = |command: String| -> Result<Filter> {
             ensure!(!command.trim().is_empty(), "--back-translate: the command is empty");
-            let cache = cache.context("--back-translate-cache: name a folder; there is neither $XDG_CACHE_HOME nor $HOME")?;
+            let cache = cache.context(
+                "--back-translate-cache: name a folder; there is neither $XDG_CACHE_HOME nor $HOME",
+            )?;
             Ok(Filter { command, timeout: Duration::from_secs(timeout), cache })
         };
         let back_translate = self.back_translate.map(filter).transpose()?;

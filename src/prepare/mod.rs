@@ -131,7 +131,8 @@ pub fn run(config: &Config, verbosity: Verbosity) -> Result<Summary> {
     };
     let translations = back_translate(config, &listing, verbosity)?;
     let synonyms = dictionary.as_ref().map(|wordnet| (wordnet, config.texts.synonyms));
-    let phrasing = Phrasing { tokenizer: &tokenizer, synonyms, translations: &translations, seed: config.seed };
+    let phrasing =
+        Phrasing { tokenizer: &tokenizer, synonyms, translations: &translations, seed: config.seed };
     let progress = Progress::new("preparing", "images", listing.rows.len() as u64, verbosity);
     let (filled, earlier) = fill(config, phrasing, &listing, &shards, &state, &progress)?;
     progress.finish();

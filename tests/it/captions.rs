@@ -22,7 +22,7 @@ fn world() -> World {
     let world = World::with_photos(3);
     let lines = [
         "p0.jpg,A dog on the left of a car",
-        "p0.jpg,Two dogs run",
+        "p0.jpg,Two dogs walk",
         "p1.jpg,A man has left the house",
         "p1.jpg,nothing to see",
         "p2.jpg,Its right paw",
@@ -53,10 +53,10 @@ fn derived_captions_follow_their_originals_in_every_view() {
     let (clean, mirrored) = (world.rows("out", "train", 0), world.rows("out", "train", 1));
     let expected = [
         ("A dog on the left of a car", Original, 0),
-        ("Two dogs run", Original, 1),
+        ("Two dogs walk", Original, 1),
         ("A hound on the left of an automobile", Synonym, 0),
-        ("Two hounds jog", Synonym, 1),
-        ("2 dogs run", BackTranslation, 1),
+        ("Two hounds stroll", Synonym, 1),
+        ("2 dogs walk", BackTranslation, 1),
     ];
     assert_eq!(texts(&clean[0]), expected);
     let swapped = expected.map(|(text, kind, of)| (text.replace("left", "right"), kind, of));
@@ -83,7 +83,8 @@ fn derived_captions_follow_their_originals_in_every_view() {
 fn an_unmirrored_view_keeps_its_sides() {
     let world = world();
     world.prepare(&format!("{FLICKR} --out out --views 2"));
-    let captions = |view| world.rows("out", "train", view).into_iter().map(|row| row.captions).collect::<Vec<_>>();
+    let captions =
+        |view| world.rows("out", "train", view).into_iter().map(|row| row.captions).collect::<Vec<_>>();
     assert_eq!(captions(0), captions(1));
 }
 
@@ -150,7 +151,7 @@ fn a_rerun_asks_the_filter_for_nothing_that_it_gave_before() {
     assert_eq!(asked(), 5);
     world.same("out", "again");
     let captions = fs::read_to_string(world.path("captions.txt")).unwrap();
-    world.write("captions.txt", format!("{captions}p2.jpg,Two dogs run\np2.jpg,a new one\n"));
+    world.write("captions.txt", format!("{captions}p2.jpg,Two dogs walk\np2.jpg,a new one\n"));
     world.prepare(&format!("{FLICKR} --out more --augment augment.toml"));
     assert_eq!(asked(), 6, "only the caption that is new");
     with_filter(&world, "tee -a asked.txt | tr a-z a-z");
@@ -175,7 +176,8 @@ fn a_filter_that_fails_is_named_with_what_it_said() {
     fails("head -n 1", long, "gave 1 lines for 2 captions, not one for each");
     fails("cat; echo more", long, "gave 3 lines for 2 captions, not one for each");
     fails("printf '\\377\\n\\n'", long, "gave no UTF-8");
-    let given = "did not end within 0 seconds for 2 captions; --back-translate-timeout gives it more; it said: wait";
+    let given =
+        "did not end within 0 seconds for 2 captions; --back-translate-timeout gives it more; it said: wait";
     fails("echo wait >&2; while :; do :; done | cat", Duration::from_millis(300), given);
 }
 
@@ -218,7 +220,9 @@ fn settings_that_are_wrong_are_named() {
 #[test]
 fn another_dictionary_or_command_is_refused_and_named() {
     let world = world();
-    world.prepare(&format!("{FLICKR} --out out --synonyms 1 --wordnet dict --back-translate cat --back-translate-cache cache"));
+    world.prepare(&format!(
+        "{FLICKR} --out out --synonyms 1 --wordnet dict --back-translate cat --back-translate-cache cache"
+    ));
     let options = &world.dataset("out").manifest.options;
     assert_eq!((&options["synonyms"], &options["back_translate"]), (&1.0.into(), &"cat".into()));
     let manifest = fs::read_to_string(world.path("out/_manifest.json")).unwrap();

@@ -111,7 +111,8 @@ fn a_run_survives_any_number_of_kills() {
 fn captions_there_and_back_survive_any_number_of_kills() {
     let world = World::with_photos(30);
     let command = "tee -a asked.txt | tr a-z A-Z";
-    let settings = format!("back_translate = \"{command}\"\nback_translate_cache = \"cache\"\nsynonyms = 0.5\n");
+    let settings =
+        format!("back_translate = \"{command}\"\nback_translate_cache = \"cache\"\nsynonyms = 0.5\n");
     world.write("augment.toml", format!("{settings}wordnet = \"dict\"\n"));
     crate::dictionary::write(&world.path("dict"), crate::dictionary::WORDS);
     let line = format!("{} --augment augment.toml --shard-rows 70", world.many(300, 30));

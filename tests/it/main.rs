@@ -3,8 +3,8 @@
 mod augment;
 mod captions;
 mod dataset;
-mod dictionary;
 mod decode;
+mod dictionary;
 mod export;
 mod faults;
 #[cfg(feature = "train")]

@@ -64,7 +64,8 @@ fn row(sample: &Sample) -> SheetRow {
 
 fn shown(sample: Sample, clean: &[(CaptionKind, String)]) -> SheetView {
     let pairs = sample.captions.into_iter().zip(clean);
-    let captions = pairs.filter(|(here, (_, there))| here.text != *there).map(|(here, _)| here.text).collect();
+    let captions =
+        pairs.filter(|(here, (_, there))| here.text != *there).map(|(here, _)| here.text).collect();
     let picture = match sample.stored {
         Stored::Jpeg(bytes) | Stored::Png(bytes) => Some(Picture::File(bytes)),
         Stored::Raw(pixels) => raw(sample.width, sample.height, pixels),

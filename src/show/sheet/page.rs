@@ -43,7 +43,8 @@ fn figure(row: &SheetRow, view: &SheetView) -> String {
         None => "<div class=\"missing\">no picture</div>".to_owned(),
     };
     let region = view.crop.map(|crop| region(crop, row.source)).unwrap_or_default();
-    let swapped: String = view.captions.iter().map(|text| format!("<div>here: {}</div>", escape(text))).collect();
+    let swapped: String =
+        view.captions.iter().map(|text| format!("<div>here: {}</div>", escape(text))).collect();
     format!(
         "<figure>{image}<figcaption>{region}<div><b>view {}</b> {}</div>{swapped}</figcaption></figure>",
         view.view,
@@ -83,7 +84,8 @@ mod tests {
     use crate::show::page::assert_self_contained;
 
     fn row(caption: &str) -> SheetRow {
-        let view = |view, picture| SheetView { view, picture, crop: None, augment: None, captions: Vec::new() };
+        let view =
+            |view, picture| SheetView { view, picture, crop: None, augment: None, captions: Vec::new() };
         SheetRow {
             key: "<key>".into(),
             source: Some((640, 480)),

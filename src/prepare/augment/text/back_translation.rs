@@ -118,10 +118,15 @@ impl Filter {
         let mut bytes = Vec::new();
         output.rewind()?;
         output.read_to_end(&mut bytes)?;
-        let text = String::from_utf8(bytes).ok().with_context(|| format!("{} gave no UTF-8{said}", named()))?;
+        let text =
+            String::from_utf8(bytes).ok().with_context(|| format!("{} gave no UTF-8{said}", named()))?;
         let lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
         let found = lines.len();
-        ensure!(found == count, "{} gave {found} lines for {count} captions, not one for each{said}", named());
+        ensure!(
+            found == count,
+            "{} gave {found} lines for {count} captions, not one for each{said}",
+            named()
+        );
         Ok(lines)
     }
 }
@@ -135,7 +140,10 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
         }
         if began.elapsed() >= timeout {
             let group = format!("-{}", child.id());
-            Command::new("sh").args(["-c", "kill -s KILL -- \"$0\"", &group]).stderr(Stdio::null()).status()?;
+            Command::new("sh")
+                .args(["-c", "kill -s KILL -- \"$0\"", &group])
+                .stderr(Stdio::null())
+                .status()?;
             child.wait()?;
             return Ok(None);
         }

@@ -32,11 +32,16 @@ impl Cache {
         paths.retain(|path| path.extension().is_some_and(|end| end == "json"));
         paths.sort_unstable();
         for path in paths {
-            let reading = || format!("--back-translate: cannot read {}; remove it and run again", path.display());
+            let reading =
+                || format!("--back-translate: cannot read {}; remove it and run again", path.display());
             let bytes = fs::read(&path).with_context(reading)?;
             let batch: Batch = serde_json::from_slice(&bytes).with_context(reading)?;
             let ours = batch.command == self.command;
-            batch.captions.iter().filter(|_| ours).for_each(|(caption, translated)| each(caption, translated));
+            batch
+                .captions
+                .iter()
+                .filter(|_| ours)
+                .for_each(|(caption, translated)| each(caption, translated));
         }
         Ok(())
     }

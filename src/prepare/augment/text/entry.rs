@@ -48,9 +48,12 @@ impl Entry {
         Self(Pos::ALL.map(|pos| {
             let (lemma, form) = lemma(wordnet, pos, word)?;
             let senses = wordnet.senses(pos, &lemma);
-            let animate = pos == Pos::Noun && senses.first().is_some_and(|sense| matches!(sense.topic, 3 | 5 | 18));
-            let synonym = synonym(wordnet, pos, &lemma, &senses).and_then(|other| inflect(wordnet, pos, other, form));
-            let synonym = synonym.filter(|other| EVERYDAY.contains(other.as_str()) && !is_spelling(other, word));
+            let animate =
+                pos == Pos::Noun && senses.first().is_some_and(|sense| matches!(sense.topic, 3 | 5 | 18));
+            let other = safe(wordnet, pos, &lemma, &senses);
+            let synonym = other.and_then(|other| inflect(wordnet, pos, other, form));
+            let synonym =
+                synonym.filter(|other| EVERYDAY.contains(other.as_str()) && !is_spelling(other, word));
             Some(Reading { form, animate, synonym })
         }))
     }
@@ -62,25 +65,30 @@ impl Entry {
 }
 
 /// The lemma that may stand for another: of those of its most frequent meaning the most frequent.
-fn synonym<'a>(wordnet: &Wordnet, pos: Pos, lemma: &str, senses: &[Sense<'a>]) -> Option<&'a str> {
-    let (main, others) = senses.split_first()?;
+fn safe<'a>(wordnet: &Wordnet, pos: Pos, lemma: &str, senses: &[Sense<'a>]) -> Option<&'a str> {
+    let main = senses.first().filter(|_| is_clear(wordnet, pos, lemma, senses))?;
+    let others = main.words.iter().filter(|word| **word != lemma && is_plain(pos, word));
+    let counted = others.filter_map(|&word| Some((count_as_main(wordnet, pos, word, main.offset)?, word)));
+    let first = |best: (u32, &'a str), next: (u32, &'a str)| if next.0 > best.0 { next } else { best };
+    counted.reduce(first).map(|(_, word)| word)
+}
+
+/// Whether a word mostly has its first meaning, and that is one that a picture shows.
+fn is_clear(wordnet: &Wordnet, pos: Pos, lemma: &str, senses: &[Sense]) -> bool {
     let total: u32 = senses.iter().map(|sense| sense.count).sum();
-    let untold = total == 0 && !others.is_empty();
-    let proper = main.words.iter().any(|word| word.to_lowercase() == lemma && **word != *lemma);
+    let Some(main) = senses.first().filter(|_| total > 0 || senses.len() == 1) else { return false };
+    let name = main.words.iter().any(|word| word.to_lowercase() == lemma && *word != lemma);
     let shown = SHOWN[pos as usize].contains(&main.topic);
-    let participle = |word: &str| pos == Pos::Adjective && (word.ends_with("ed") || word.ends_with("ing"));
-    let risky = NEVER.contains(&lemma);
-    if risky || untold || participle(lemma) || proper || !shown || !is_dominant(main.count, total) || !is_mostly(wordnet, pos, lemma) {
-        return None;
-    }
-    let plain = |word: &&&str| {
-        word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_lowercase()) && !participle(word)
-    };
-    let others = main.words.iter().filter(plain).filter(|word| **word != lemma && !NEVER.contains(word));
-    let mut safe: Vec<(u32, &str)> =
-        others.filter_map(|&word| Some((count_as_main(wordnet, pos, word, main.offset)?, word))).collect();
-    safe.sort_by_key(|&(count, _)| std::cmp::Reverse(count)); // stable: of equals the dictionary's first
-    safe.first().map(|&(_, word)| word)
+    let clear = !name && shown && is_dominant(main.count, total);
+    clear && is_plain(pos, lemma) && is_mostly(wordnet, pos, lemma)
+}
+
+/// One word of small letters that is not left alone for a reason of its own. Participles are: what they
+/// say of a thing seldom is what their synonyms say.
+fn is_plain(pos: Pos, word: &str) -> bool {
+    let participle = pos == Pos::Adjective && (word.ends_with("ed") || word.ends_with("ing"));
+    let letters = word.bytes().all(|byte| byte.is_ascii_lowercase());
+    word.len() > 2 && letters && !participle && !NEVER.contains(word)
 }
 
 /// How often a word has that meaning, where that is its main one.

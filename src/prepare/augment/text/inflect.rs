@@ -56,7 +56,8 @@ pub fn lemma(wordnet: &Wordnet, pos: Pos, word: &str) -> Option<(String, Form)> 
     let irregular = wordnet.irregular(pos, word);
     match pos {
         Pos::Noun if irregular.is_empty() => {
-            let detached = NOUN.iter().filter_map(|(end, for_it)| Some(word.strip_suffix(end)?.to_owned() + for_it));
+            let detached =
+                NOUN.iter().filter_map(|(end, for_it)| Some(word.strip_suffix(end)?.to_owned() + for_it));
             detached.filter(|_| !word.ends_with("ss")).for_each(|lemma| add(&lemma, Form::S));
         }
         Pos::Noun => irregular.iter().for_each(|lemma| add(lemma, Form::S)),

@@ -10,14 +10,15 @@ use super::words::{Piece, in_case_of, pieces, rewritten};
 
 /// Words after which `left` and `right` are sides, whatever follows.
 const BEFORE: &[&str] = &[
-    "the", "his", "her", "their", "its", "a", "an", "to", "from", "my", "your", "our", "one's", "on", "at", "far",
-    "top", "upper", "lower", "bottom", "hard", "sharp", "slightly", "extreme", "rear", "front",
+    "the", "his", "her", "their", "its", "a", "an", "to", "from", "my", "your", "our", "one's", "on", "at",
+    "far", "top", "upper", "lower", "bottom", "hard", "sharp", "slightly", "extreme", "rear", "front",
 ];
 
 /// Verbs of turning, whose side follows; also those of `-s`, `-ing` and `-ed`.
 const TURNING: &[&str] = &[
-    "turn", "face", "look", "lean", "point", "veer", "swerve", "bear", "bank", "bend", "curve", "head", "steer",
-    "swing", "tilt", "glance", "gaze", "stare", "angle", "shift", "roll", "dart", "dive", "kick", "throw",
+    "turn", "face", "look", "lean", "point", "veer", "swerve", "bear", "bank", "bend", "curve", "head",
+    "steer", "swing", "tilt", "glance", "gaze", "stare", "angle", "shift", "roll", "dart", "dive", "kick",
+    "throw",
 ];
 
 /// What may follow the side after such a verb: `looks right at the camera` is another `right`.
@@ -25,9 +26,10 @@ const AFTER_TURNING: &[&str] = &["and", "or", "to", "toward", "towards", "while"
 
 /// What has two sides, one of which is named before it.
 const SIDED: &[&str] = &[
-    "side", "hand", "arm", "leg", "foot", "eye", "ear", "shoulder", "knee", "elbow", "wrist", "ankle", "cheek", "thumb",
-    "finger", "paw", "wing", "corner", "edge", "half", "end", "lane", "turn", "shoe", "glove", "sleeve", "boot",
-    "hip", "thigh", "heel", "fist", "palm", "breast", "leaf", "bank", "field", "hook", "page", "wheel", "tire",
+    "side", "hand", "arm", "leg", "foot", "eye", "ear", "shoulder", "knee", "elbow", "wrist", "ankle",
+    "cheek", "thumb", "finger", "paw", "wing", "corner", "edge", "half", "end", "lane", "turn", "shoe",
+    "glove", "sleeve", "boot", "hip", "thigh", "heel", "fist", "palm", "breast", "leaf", "bank", "field",
+    "hook", "page", "wheel", "tire",
 ];
 
 /// The caption for the mirrored picture: sides in exchange, everything else as it was.
@@ -124,7 +126,10 @@ mod tests {
     #[test]
     fn sides_change_places() {
         check("A dog on the left of a cat .", "A dog on the right of a cat .");
-        check("He holds it in his right hand and looks to the left.", "He holds it in his left hand and looks to the right.");
+        check(
+            "He holds it in his right hand and looks to the left.",
+            "He holds it in his left hand and looks to the right.",
+        );
         check("from left to right", "from right to left");
         check("A car turning left", "A car turning right");
         check("two men left of the tree", "two men right of the tree");

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::entry::Entry;
 use super::inflect::{Form, takes_an};
-use super::lists::{BE, COUNTS, DETERMINERS, LINKS, PLAIN, UNCOUNTED, is_closed};
+use super::lists::{BE, COUNTS, DETERMINERS, LINKS, List, PLAIN, UNCOUNTED, is_closed};
 use super::wordnet::{Pos, Wordnet};
 use super::words::{Piece, in_case_of, pieces, rewritten};
 use crate::seed::{Draws, Purpose, hash64, seed_for};
@@ -93,9 +93,14 @@ fn synonym(words: &[Word], place: usize) -> Option<String> {
     Some(in_case_of(synonym, word.piece.text))
 }
 
-/// A capital that no beginning of a sentence explains, also in the word after it (`Little Italy`).
+/// A capital that no beginning of a sentence explains, also in the word after it (`Little Italy`). In a
+/// caption of capitals alone they say nothing.
 fn is_name(words: &[Word], place: usize) -> bool {
-    let capital = |at: usize| words.get(at).is_some_and(|word| word.piece.text.starts_with(char::is_uppercase));
+    if !words.iter().any(|word| word.piece.text.contains(char::is_lowercase)) {
+        return false;
+    }
+    let capital =
+        |at: usize| words.get(at).is_some_and(|word| word.piece.text.starts_with(char::is_uppercase));
     (capital(place) && !begins_sentence(words, place)) || capital(place + 1)
 }
 
@@ -113,9 +118,12 @@ fn is_noun(words: &[Word], place: usize) -> bool {
         _ if begins_sentence(words, place) => reading.form == Form::S,
         None => false,
         Some(word) if reading.form == Form::S => {
-            word.is_one_of(DETERMINERS) || word.is_one_of(COUNTS) || word.is_one_of(PLAIN) || word.is_one_of(LINKS)
+            word.is_one_of(&DETERMINERS)
+                || word.is_one_of(&COUNTS)
+                || word.is_one_of(&PLAIN)
+                || word.is_one_of(&LINKS)
         }
-        Some(word) => word.is_one_of(DETERMINERS) || word.is_one_of(PLAIN),
+        Some(word) => word.is_one_of(&DETERMINERS) || word.is_one_of(&PLAIN),
     };
     let acts = |next: &Word| {
         let verb = next.entry.reading(Pos::Verb).map(|verb| verb.form);
@@ -132,28 +140,28 @@ fn is_verb(words: &[Word], place: usize) -> bool {
     let Some(subject) = before(words, place) else { return false };
     let actor = subject.entry.reading(Pos::Noun).filter(|noun| noun.animate).map(|noun| noun.form);
     let begins = match reading.form {
-        Form::Ing => actor.is_some() || subject.is_one_of(BE) || subject.lower == "and",
+        Form::Ing => actor.is_some() || subject.is_one_of(&BE) || subject.lower == "and",
         Form::S => actor == Some(Form::Base),
         Form::Base => actor == Some(Form::S) || subject.lower == "to",
     };
-    let has_object = |next: &Word| next.is_one_of(DETERMINERS) || next.is_one_of(COUNTS);
+    let has_object = |next: &Word| next.is_one_of(&DETERMINERS) || next.is_one_of(&COUNTS);
     begins && words.get(place + 1).is_none_or(|next| next.ends_phrase() && !has_object(next))
 }
 
 /// `A small dog`; but not `a little water`.
 fn is_adjective(words: &[Word], place: usize) -> bool {
     let begins = begins_sentence(words, place)
-        || before(words, place).is_some_and(|word| word.is_one_of(DETERMINERS) || word.is_one_of(COUNTS));
+        || before(words, place).is_some_and(|word| word.is_one_of(&DETERMINERS) || word.is_one_of(&COUNTS));
     let before_noun = words.get(place + 1).is_some_and(|next| {
-        let noun = next.entry.reading(Pos::Noun).is_some() || next.is_one_of(PLAIN);
-        noun && next.piece.is_plain() && !next.is_one_of(UNCOUNTED)
+        let noun = next.entry.reading(Pos::Noun).is_some() || next.is_one_of(&PLAIN);
+        noun && next.piece.is_plain() && !next.is_one_of(&UNCOUNTED)
     });
     words[place].entry.reading(Pos::Adjective).is_some() && begins && before_noun
 }
 
 impl Word<'_> {
-    fn is_one_of(&self, list: &[&str]) -> bool {
-        list.contains(&self.lower.as_str())
+    fn is_one_of(&self, list: &List) -> bool {
+        list.contains(self.lower.as_str())
     }
 
     /// Whether a noun or verb before it has nothing to do with it: a mark, or a word of a closed class.
@@ -166,7 +174,7 @@ impl Word<'_> {
 fn with_articles(words: &[Word], changes: Vec<(usize, String)>) -> Vec<(usize, String)> {
     let mut all = Vec::with_capacity(2 * changes.len());
     for (place, word) in changes {
-        if let Some(article) = before(words, place).filter(|word| word.is_one_of(&["a", "an"])) {
+        if let Some(article) = before(words, place).filter(|word| matches!(word.lower.as_str(), "a" | "an")) {
             let right = if takes_an(&word) { "an" } else { "a" };
             if article.lower != right {
                 all.push((place - 1, in_case_of(right, article.piece.text)));

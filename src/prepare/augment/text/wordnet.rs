@@ -105,10 +105,15 @@ impl Wordnet {
         let (index, data) = (three("index")?, three("data")?);
         let [nouns, verbs, counts] = OTHERS.map(read);
         let exceptions = [exceptions(&nouns?), exceptions(&verbs?)];
-        let dictionary = Self { index, data, exceptions, counts: counts?, sha256: sha256_hex(hashes.as_bytes()) };
+        let dictionary =
+            Self { index, data, exceptions, counts: counts?, sha256: sha256_hex(hashes.as_bytes()) };
         for pos in Pos::ALL {
             let name = pos.file();
-            ensure!(dictionary.is_sound(pos), "{}: index.{name} and data.{name} do not fit", folder.display());
+            ensure!(
+                dictionary.is_sound(pos),
+                "{}: index.{name} and data.{name} do not fit",
+                folder.display()
+            );
         }
         Ok(dictionary)
     }
@@ -157,8 +162,10 @@ impl Wordnet {
     /// The irregular forms of a lemma, sorted.
     pub fn irregular_forms(&self, pos: Pos, lemma: &str) -> Vec<&str> {
         let forms = self.exceptions.get(pos as usize).into_iter().flatten();
-        let mut forms: Vec<&str> =
-            forms.filter(|(_, lemmas)| lemmas.iter().any(|of| of == lemma)).map(|(form, _)| form.as_str()).collect();
+        let mut forms: Vec<&str> = forms
+            .filter(|(_, lemmas)| lemmas.iter().any(|of| of == lemma))
+            .map(|(form, _)| form.as_str())
+            .collect();
         forms.sort_unstable();
         forms
     }
@@ -236,7 +243,8 @@ fn place_of(sorted: &[u8], key: &[u8]) -> usize {
     let (mut low, mut high) = (0, sorted.len());
     while low < high {
         let middle = low + (high - low) / 2;
-        let start = sorted[low..middle].iter().rposition(|&byte| byte == b'\n').map_or(low, |end| low + end + 1);
+        let start =
+            sorted[low..middle].iter().rposition(|&byte| byte == b'\n').map_or(low, |end| low + end + 1);
         let length = sorted[start..].iter().position(|&byte| byte == b'\n');
         let end = length.map_or(sorted.len(), |length| start + length + 1);
         if &sorted[start..end] < key {

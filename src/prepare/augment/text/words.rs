@@ -37,7 +37,9 @@ pub fn pieces(caption: &str) -> Vec<Piece<'_>> {
         }
         let apostrophe = |c: char| matches!(c, '\'' | '’');
         if first.is_alphanumeric() || apostrophe(first) {
-            while let Some((at, next)) = rest.next_if(|&(_, c)| c.is_alphanumeric() || apostrophe(c) || c == '-') {
+            while let Some((at, next)) =
+                rest.next_if(|&(_, c)| c.is_alphanumeric() || apostrophe(c) || c == '-')
+            {
                 end = at + next.len_utf8();
             }
         }
@@ -78,10 +80,7 @@ mod tests {
     fn a_caption_falls_into_words_and_marks() {
         let caption = "A man's T-shirt, re\u{301}d 'n' “left”.";
         let texts: Vec<&str> = pieces(caption).iter().map(|piece| piece.text).collect();
-        assert_eq!(
-            texts,
-            ["A", "man's", "T-shirt", ",", "re", "\u{301}", "d", "'n'", "“", "left", "”", "."]
-        );
+        assert_eq!(texts, ["A", "man's", "T-shirt", ",", "re", "\u{301}", "d", "'n'", "“", "left", "”", "."]);
     }
 
     #[test]

@@ -127,3 +127,24 @@ pub fn takes_an(word: &str) -> bool {
     let not_so = begins(&["unin", "unim", "unid"]);
     begins(&["a", "e", "i", "o", "u"]) && (!spoken_with_y_or_w || not_so)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regular_forms_follow_their_rules() {
+        let plurals = ["dog", "bus", "box", "church", "city", "toy"].map(with_s);
+        assert_eq!(plurals, ["dogs", "buses", "boxes", "churches", "cities", "toys"]);
+        let participles = ["leap", "smile", "lie", "see", "canoe", "dye", "try"].map(with_ing);
+        assert_eq!(participles, ["leaping", "smiling", "lying", "seeing", "canoeing", "dyeing", "trying"]);
+    }
+
+    #[test]
+    fn an_article_goes_by_the_sound() {
+        let an = ["automobile", "infant", "hour", "heirloom", "uninvited", "umbrella", "Orange"];
+        let a = ["kid", "unicycle", "European", "one", "used", "house", "ewe"];
+        assert!(an.into_iter().all(takes_an), "{an:?}");
+        assert!(!a.into_iter().any(takes_an), "{a:?}");
+    }
+}

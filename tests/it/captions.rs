@@ -182,6 +182,28 @@ fn a_filter_that_fails_is_named_with_what_it_said() {
 }
 
 #[test]
+fn what_came_back_before_a_failure_is_not_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (asked, ready) = (folder.path().join("asked"), folder.path().join("ready"));
+    let command = format!(
+        "tee -a {} | awk -v ready={} '{{ print }} /number 2000/ {{ exit system(\"test -e \" ready) }}'",
+        asked.display(),
+        ready.display()
+    );
+    let cache = Location::local(folder.path().join("cache"));
+    let filter = Filter { command, timeout: Duration::from_secs(600), cache };
+    let captions: Vec<String> = (0..2003).map(|number| format!("number {number}")).collect();
+    let translate = || filter.translate(captions.iter().map(String::as_str), Verbosity::Quiet);
+    let error = translate().err().unwrap().to_string();
+    assert!(error.ends_with("failed: exit status: 1"), "{error}");
+    fs::write(&ready, "").unwrap();
+    let error = translate().err().unwrap().to_string();
+    assert!(error.ends_with("gave 1 lines for 3 captions, not one for each"), "{error}");
+    let lines = fs::read_to_string(asked).unwrap().lines().count();
+    assert_eq!(lines, 2000 + 3 + 3, "the first batch was kept");
+}
+
+#[test]
 fn what_comes_back_empty_or_as_it_was_is_no_caption() {
     let cache = tempfile::tempdir().unwrap();
     let command = "sed 's/cat/ /; s/^a dog$/ a dog /; s/bird/crow/'";

@@ -40,14 +40,25 @@ type Id = [u8; 16];
 
 /// What came back, by caption.
 #[derive(Default)]
-pub struct Translations(HashMap<Id, Box<str>>);
+pub struct Translations(HashMap<Id, Option<Box<str>>>);
 
 impl Translations {
     /// What a caption became; `None` where it came back as it was, or empty.
     pub fn of(&self, caption: &str) -> Option<&str> {
-        let translated = self.0.get(&id(&one_line(caption)))?;
-        let new = !translated.is_empty() && **translated != *caption && **translated != *one_line(caption);
+        let translated = self.0.get(&id(&one_line(caption)))?.as_deref()?;
+        let new = !translated.is_empty() && translated != caption && translated != one_line(caption);
         new.then_some(translated)
+    }
+
+    /// Takes in what a line became, if it is one of those that are wanted and not known yet.
+    fn take(&mut self, line: &str, translated: &str) -> bool {
+        match self.0.get_mut(&id(line)) {
+            Some(wanted @ None) => {
+                *wanted = Some(translated.into());
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -63,51 +74,58 @@ impl Filter {
         verbosity: Verbosity,
     ) -> Result<Translations> {
         let cache = Cache::new(&self.cache, &self.command);
-        let mut known: HashMap<Id, Option<Box<str>>> =
-            captions.clone().map(|caption| (id(&one_line(caption)), None)).collect();
-        let progress = Progress::new("translating", "captions", known.len() as u64, verbosity);
-        cache.read(|caption, translated| {
-            if let Some(wanted) = known.get_mut(&id(caption)) {
-                progress.skip(u64::from(wanted.is_none()));
-                wanted.get_or_insert_with(|| translated.into());
-            }
-        })?;
+        let unknown = captions.clone().map(|caption| (id(&one_line(caption)), None));
+        let mut known = Translations(unknown.collect());
+        let progress = Progress::new("translating", "captions", known.0.len() as u64, verbosity);
+        cache.read(|caption, translated| progress.skip(u64::from(known.take(caption, translated))))?;
         let mut batch = Vec::with_capacity(BATCH);
-        let mut wanted = captions.map(one_line).peekable();
-        while let Some(caption) = wanted.next() {
-            let slot = known.get_mut(&id(&caption)).expect("every caption is known");
-            if slot.is_none() {
-                *slot = Some("".into()); // asked for
-                batch.push(caption);
+        for caption in captions.map(one_line) {
+            if known.take(&caption, "") {
+                batch.push(caption); // asked for, once
             }
-            if batch.len() == BATCH || (wanted.peek().is_none() && !batch.is_empty()) {
-                let translated = self.batch(&batch)?;
-                cache.add(&batch, &translated)?;
-                progress.add(batch.len() as u64, String::new);
-                for (caption, translated) in batch.drain(..).zip(translated) {
-                    known.insert(id(&caption), Some(translated.into()));
-                }
+            if batch.len() == BATCH {
+                self.ask(&mut batch, &mut known, &cache, &progress)?;
             }
         }
+        self.ask(&mut batch, &mut known, &cache, &progress)?;
         progress.finish();
-        Ok(Translations(known.into_iter().filter_map(|(id, text)| Some((id, text?))).collect()))
+        Ok(known)
     }
 
-    /// A batch through the program. It reads and writes files, so it cannot block on a pipe, and is
-    /// the head of a process group, so all of it can be stopped.
-    fn batch(&self, captions: &[String]) -> Result<Vec<String>> {
+    /// Sends a batch through the program, keeps what it gives, and empties the batch.
+    fn ask(
+        &self,
+        batch: &mut Vec<String>,
+        known: &mut Translations,
+        cache: &Cache,
+        progress: &Progress,
+    ) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let translated = self.run(batch)?;
+        cache.add(batch, &translated)?;
+        progress.add(batch.len() as u64, String::new);
+        let pairs = batch.drain(..).zip(translated);
+        pairs.for_each(|(caption, text)| drop(known.0.insert(id(&caption), Some(text.into()))));
+        Ok(())
+    }
+
+    /// What the program makes of some lines. It reads and writes files, so it cannot block on a pipe, and
+    /// is the head of a process group, so all of it can be stopped.
+    fn run(&self, lines: &[String]) -> Result<Vec<String>> {
         let named = || format!("--back-translate: `{}`", self.command);
         let (mut input, mut output, mut messages) = (temporary()?, temporary()?, temporary()?);
-        let lines: String = captions.iter().flat_map(|caption| [caption, "\n"]).collect();
-        input.write_all(lines.as_bytes()).context("cannot write a temporary file")?;
+        let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+        input.write_all(text.as_bytes()).context("cannot write a temporary file")?;
         input.rewind()?;
         let mut command = Command::new("sh");
         command.arg("-c").arg(&self.command).process_group(0);
         command.stdin(input).stdout(output.try_clone()?).stderr(messages.try_clone()?);
         let mut child = command.spawn().with_context(|| format!("{}: cannot start sh", named()))?;
         let ended = wait(&mut child, self.timeout)?;
-        let said = said(&mut messages)?;
-        let (count, seconds) = (captions.len(), self.timeout.as_secs());
+        let said = said(&read(&mut messages)?);
+        let (count, seconds) = (lines.len(), self.timeout.as_secs());
         let Some(status) = ended else {
             bail!(
                 "{} did not end within {seconds} seconds for {count} captions; --back-translate-timeout gives it more{said}",
@@ -115,11 +133,8 @@ impl Filter {
             );
         };
         ensure!(status.success(), "{} failed: {status}{said}", named());
-        let mut bytes = Vec::new();
-        output.rewind()?;
-        output.read_to_end(&mut bytes)?;
-        let text =
-            String::from_utf8(bytes).ok().with_context(|| format!("{} gave no UTF-8{said}", named()))?;
+        let text = String::from_utf8(read(&mut output)?).ok();
+        let text = text.with_context(|| format!("{} gave no UTF-8{said}", named()))?;
         let lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
         let found = lines.len();
         ensure!(
@@ -156,15 +171,20 @@ fn temporary() -> Result<File> {
     tempfile::tempfile().context("cannot make a temporary file")
 }
 
-/// The end of what the program said on stderr, in one line.
-fn said(messages: &mut File) -> Result<String> {
+/// All of a file that another process wrote.
+fn read(file: &mut File) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    messages.rewind()?;
-    messages.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
+    file.rewind()?;
+    file.read_to_end(&mut bytes).context("cannot read a temporary file")?;
+    Ok(bytes)
+}
+
+/// The end of what the program said on stderr, in one line.
+fn said(messages: &[u8]) -> String {
+    let text = String::from_utf8_lossy(messages);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let end: String = words.chars().skip(words.chars().count().saturating_sub(SAID)).collect();
-    Ok(if end.is_empty() { end } else { format!("; it said: {end}") })
+    if end.is_empty() { end } else { format!("; it said: {end}") }
 }
 
 /// A caption as the program reads it: what breaks lines is a space.

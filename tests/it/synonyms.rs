@@ -110,6 +110,22 @@ fn the_share_says_how_many_words_change() {
 }
 
 #[test]
+fn a_copy_with_a_sense_index_and_without_exceptions_will_do() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), WORDS);
+    let counts = std::fs::read_to_string(folder.path().join("cntlist.rev")).unwrap();
+    let with_offsets = |line: &str| format!("{}\n", line.replacen(' ', " 00000123 ", 1));
+    std::fs::write(folder.path().join("index.sense"), counts.lines().map(with_offsets).collect::<String>())
+        .unwrap();
+    for name in ["cntlist.rev", "noun.exc", "verb.exc"] {
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let wordnet = Wordnet::find(Some(folder.path())).unwrap();
+    let found = Synonyms::new(&wordnet, 1.0).replace(0, "a", 0, "Two children are running to a bat");
+    assert_eq!(found.as_deref(), Some("Two kids are jogging to a bat"));
+}
+
+#[test]
 fn a_dictionary_that_is_none_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let message = |folder: &std::path::Path| format!("{:#}", Wordnet::find(Some(folder)).err().unwrap());
@@ -119,8 +135,8 @@ fn a_dictionary_that_is_none_is_named() {
         format!("--wordnet: {name} holds no WordNet dictionary (index.noun, data.noun and so on)")
     );
     write(folder.path(), WORDS);
-    std::fs::remove_file(folder.path().join("verb.exc")).unwrap();
-    assert!(message(folder.path()).starts_with(&format!("--wordnet: cannot read {name}/verb.exc: ")));
+    std::fs::remove_file(folder.path().join("cntlist.rev")).unwrap();
+    assert!(message(folder.path()).starts_with(&format!("--wordnet: cannot read {name}/cntlist.rev: ")));
     write(folder.path(), WORDS);
     std::fs::write(folder.path().join("data.adj"), "").unwrap();
     assert_eq!(message(folder.path()), format!("--wordnet: {name}: index.adj and data.adj do not fit"));

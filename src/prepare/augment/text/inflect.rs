@@ -55,15 +55,22 @@ pub fn lemma(wordnet: &Wordnet, pos: Pos, word: &str) -> Option<(String, Form)> 
     add(word, Form::Base);
     let irregular = wordnet.irregular(pos, word);
     match pos {
+        Pos::Noun if PLURALS.iter().any(|(_, plural)| *plural == word) => {
+            PLURALS.iter().filter(|(_, plural)| *plural == word).for_each(|(noun, _)| add(noun, Form::S));
+        }
         Pos::Noun if irregular.is_empty() => {
             let detached =
                 NOUN.iter().filter_map(|(end, for_it)| Some(word.strip_suffix(end)?.to_owned() + for_it));
             detached.filter(|_| !word.ends_with("ss")).for_each(|lemma| add(&lemma, Form::S));
         }
         Pos::Noun => irregular.iter().for_each(|lemma| add(lemma, Form::S)),
-        Pos::Verb if irregular.is_empty() => VERB.iter().for_each(|&(end, for_it, form)| {
-            word.strip_suffix(end).into_iter().for_each(|stem| add(&format!("{stem}{for_it}"), form));
-        }),
+        Pos::Verb if irregular.is_empty() => {
+            VERB.iter().for_each(|&(end, for_it, form)| {
+                word.strip_suffix(end).into_iter().for_each(|stem| add(&format!("{stem}{for_it}"), form));
+            });
+            let doubled = word.strip_suffix("ing").and_then(undoubled);
+            doubled.into_iter().for_each(|stem| add(stem, Form::Ing));
+        }
         Pos::Verb if word.ends_with("ing") => irregular.iter().for_each(|lemma| add(lemma, Form::Ing)),
         Pos::Verb => return None, // past or participle: which of them, its spelling does not say
         Pos::Adjective => {}
@@ -102,14 +109,30 @@ fn with_s(lemma: &str) -> String {
     }
 }
 
-/// Verbs that double their last letter are irregular for WordNet, so they do not come here.
+/// Most verbs that double their last letter are among WordNet's exceptions; not every copy has those.
 fn with_ing(lemma: &str) -> String {
     let stem = lemma.strip_suffix('e');
+    if doubles(lemma) {
+        return format!("{lemma}{}ing", &lemma[lemma.len() - 1..]);
+    }
     match (lemma.strip_suffix("ie"), stem) {
         (Some(stem), _) => format!("{stem}ying"),
         (None, Some(stem)) if !stem.ends_with(['e', 'o', 'y']) => format!("{stem}ing"),
         _ => format!("{lemma}ing"),
     }
+}
+
+/// Whether a verb of ASCII letters is one syllable that ends in one vowel and one consonant (`run`).
+fn doubles(lemma: &str) -> bool {
+    let vowels = lemma.bytes().filter(|byte| b"aeiou".contains(byte)).count();
+    let (Some(last), Some(before)) = (lemma.chars().last(), lemma.chars().rev().nth(1)) else { return false };
+    vowels == 1 && lemma.len() > 2 && "aeiou".contains(before) && !"aeiouwxy".contains(last)
+}
+
+/// `run` of `runn`.
+fn undoubled(stem: &str) -> Option<&str> {
+    let shorter = stem.get(..stem.len().checked_sub(1)?)?;
+    (doubles(shorter) && shorter.ends_with(&stem[shorter.len()..])).then_some(shorter)
 }
 
 fn ends_in_vowel(stem: &str) -> bool {
@@ -136,8 +159,11 @@ mod tests {
     fn regular_forms_follow_their_rules() {
         let plurals = ["dog", "bus", "box", "church", "city", "toy"].map(with_s);
         assert_eq!(plurals, ["dogs", "buses", "boxes", "churches", "cities", "toys"]);
-        let participles = ["leap", "smile", "lie", "see", "canoe", "dye", "try"].map(with_ing);
-        assert_eq!(participles, ["leaping", "smiling", "lying", "seeing", "canoeing", "dyeing", "trying"]);
+        let participles = ["leap", "smile", "lie", "see", "dye", "try", "jog", "box", "open"].map(with_ing);
+        let expected =
+            ["leaping", "smiling", "lying", "seeing", "dyeing", "trying", "jogging", "boxing", "opening"];
+        assert_eq!(participles, expected);
+        assert_eq!(["runn", "leap", "fall", "n", ""].map(undoubled), [Some("run"), None, None, None, None]);
     }
 
     #[test]

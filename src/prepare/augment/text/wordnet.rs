@@ -37,8 +37,9 @@ impl Pos {
     }
 }
 
-/// Files of exceptions and counts, beside `index.*` and `data.*`.
-const OTHERS: [&str; 3] = ["noun.exc", "verb.exc", "cntlist.rev"];
+/// Where counts stand; either will do. Both begin a line with a sense's key and end it with its number
+/// and its count.
+const COUNTS: [&str; 2] = ["cntlist.rev", "index.sense"];
 
 /// The dictionary.
 pub struct Wordnet {
@@ -97,10 +98,12 @@ impl Wordnet {
             Ok([noun?, verb?, adjective?])
         };
         let (index, data) = (three("index")?, three("data")?);
-        let [nouns, verbs, counts] = OTHERS.map(read);
-        let exceptions = [exceptions(&nouns?), exceptions(&verbs?)];
-        let dictionary =
-            Self { index, data, exceptions, counts: counts?, sha256: sha256_hex(hashes.as_bytes()) };
+        let counts = COUNTS.into_iter().find(|name| folder.join(name).is_file()).unwrap_or(COUNTS[0]);
+        let counts = read(counts)?;
+        // npm's copy lacks the exceptions; fewer words have a lemma then.
+        let mut optional = |name: &str| if folder.join(name).is_file() { read(name) } else { Ok(Vec::new()) };
+        let exceptions = [exceptions(&optional("noun.exc")?), exceptions(&optional("verb.exc")?)];
+        let dictionary = Self { index, data, exceptions, counts, sha256: sha256_hex(hashes.as_bytes()) };
         for pos in Pos::ALL {
             let name = pos.file();
             ensure!(
@@ -176,8 +179,8 @@ impl Wordnet {
             let key = format!("{lemma}%{}:", char::from(number));
             let mut at = place_of(&self.counts, key.as_bytes());
             while let Some(line) = line_at(&self.counts, at).filter(|line| line.starts_with(&key)) {
-                let mut fields = line.split_ascii_whitespace().skip(1).map(str::parse);
-                if let (Some(Ok(sense)), Some(Ok(count))) = (fields.next(), fields.next()) {
+                let mut fields = line.split_ascii_whitespace().rev().map(str::parse);
+                if let (Some(Ok(count)), Some(Ok(sense))) = (fields.next(), fields.next()) {
                     counts.push((sense, count));
                 }
                 at += line.len() + 1;

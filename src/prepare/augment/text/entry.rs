@@ -17,8 +17,8 @@ use crate::prepare::tokenize::VOCABULARY;
 const DOMINANT: f64 = 0.45;
 
 /// Lexicographers' files of meanings that a picture can show, by part of speech: animals, artifacts,
-/// food, things of nature, persons, plants (no parts of bodies: those have Latin synonyms); body care, speech, contact, motion, perception
-/// and deeds; all adjectives.
+/// food, things of nature, persons, plants (no parts of bodies: their synonyms are Latin); body care,
+/// speech, contact, motion, perception and deeds; all adjectives.
 const SHOWN: [&[u8]; 3] = [&[3, 5, 6, 13, 17, 18, 20], &[29, 32, 35, 38, 39, 41], &[0]];
 
 /// Words that BERT's vocabulary has whole: the everyday ones of English.

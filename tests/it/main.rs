@@ -26,4 +26,5 @@ mod sources;
 mod synonyms;
 #[cfg(feature = "train")]
 mod train;
+mod views;
 mod world;

@@ -26,6 +26,8 @@ pub enum Purpose {
     Crop = 7,
     /// Flip and jitter of what a step sees.
     Jitter = 8,
+    /// Which words of a caption are replaced by synonyms.
+    Synonyms = 9,
 }
 
 /// The seed at an address.

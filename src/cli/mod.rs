@@ -5,6 +5,7 @@ pub mod clip;
 pub mod prepare;
 pub mod shards;
 mod tars;
+mod texts;
 #[cfg(feature = "train")]
 pub mod train;
 mod views;

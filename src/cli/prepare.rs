@@ -24,7 +24,7 @@ use crate::store::Location;
 /// Mill image–text pairs into Parquet shards
 ///
 /// Reads photos and captions; writes shards of pre-resized images, captions and token ids, with as
-/// many augmented views as asked for. Run again with the same options, it goes on where it stopped;
+/// many augmented views and captions as asked for. Run again with the same options, it goes on where it stopped;
 /// a finished dataset is checked and left alone.
 ///
 /// Example:
@@ -325,6 +325,7 @@ impl CommonArgs {
             self.fit != Fit::Shortest || encoding != Encoding::Raw,
             "--fit shortest: raw pictures all have one shape; take --encoding jpeg or png"
         );
+        let (views, texts) = self.views.resolve()?;
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Config {
             source,
@@ -340,7 +341,8 @@ impl CommonArgs {
             },
             tokenizer: self.tokenizer,
             max_tokens: self.max_tokens as usize,
-            views: self.views.resolve()?,
+            views,
+            texts,
             seed: self.seed,
             dedup: self.dedup,
             shard_rows: self.shard_rows,

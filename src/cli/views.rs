@@ -1,4 +1,4 @@
-//! Flags of augmented views, and the file that holds the same settings.
+//! Flags of augmented views and captions, and the file that holds the same settings.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -7,8 +7,10 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::file_exists;
+use super::texts::TextArgs;
 use crate::prepare::Views;
 use crate::prepare::augment::image::ViewSettings;
+use crate::prepare::augment::text::TextSettings;
 use crate::store::Location;
 
 /// What is not given comes from `--augment`'s file, then from the default.
@@ -24,7 +26,7 @@ pub(super) struct ViewArgs {
     /// Width over height of a crop, drawn between two bounds [default: 0.75,1.333]
     #[arg(long, value_name = "LOW,HIGH")]
     crop_ratio: Option<List<2>>,
-    /// Probability of a mirrored view [default: 0]
+    /// Probability of a mirrored view, in whose captions `left` and `right` change places [default: 0]
     #[arg(long, value_name = "P")]
     flip: Option<f64>,
     /// Strength of brightness, contrast and saturation, and hue in turns up to 0.5 [default: 0,0,0,0]
@@ -33,9 +35,12 @@ pub(super) struct ViewArgs {
     /// Probability of a gray view [default: 0]
     #[arg(long, value_name = "P")]
     grayscale: Option<f64>,
-    /// The settings above as a TOML file (views = 2, crop_scale = [0.6, 1.0], …); a flag wins over it
+    /// These settings and those of further captions as a TOML file (views = 2, crop_scale = [0.6, 1.0],
+    /// synonyms = 0.3, …); a flag wins over it
     #[arg(long, value_name = "FILE")]
     augment: Option<Location>,
+    #[command(flatten)]
+    texts: TextArgs,
 }
 
 /// Numbers with commas between.
@@ -44,17 +49,19 @@ struct List<const N: usize>([f64; N]);
 
 impl ViewArgs {
     /// The settings, checked.
-    pub(super) fn resolve(self) -> Result<Views> {
-        let file = self.augment.as_ref().map(Self::read).transpose()?;
-        let file = file.as_ref();
-        let views = self.views.or(file.and_then(|file| file.views));
-        let crop_scale =
-            self.crop_scale.or(file.and_then(|file| file.crop_scale)).unwrap_or(List([0.6, 1.0]));
-        let crop_ratio =
-            self.crop_ratio.or(file.and_then(|file| file.crop_ratio)).unwrap_or(List([0.75, 1.333]));
-        let jitter = self.jitter.or(file.and_then(|file| file.jitter)).unwrap_or(List([0.0; 4]));
-        let flip = self.flip.or(file.and_then(|file| file.flip)).unwrap_or(0.0);
-        let grayscale = self.grayscale.or(file.and_then(|file| file.grayscale)).unwrap_or(0.0);
+    pub(super) fn resolve(mut self) -> Result<(Views, TextSettings)> {
+        let mut file = self.augment.as_ref().map(Self::read).transpose()?.unwrap_or_default();
+        let texts = std::mem::take(&mut self.texts).or(std::mem::take(&mut file.texts)).resolve()?;
+        Ok((self.views(&file)?, texts))
+    }
+
+    fn views(&self, file: &Self) -> Result<Views> {
+        let views = self.views.or(file.views);
+        let crop_scale = self.crop_scale.or(file.crop_scale).unwrap_or(List([0.6, 1.0]));
+        let crop_ratio = self.crop_ratio.or(file.crop_ratio).unwrap_or(List([0.75, 1.333]));
+        let jitter = self.jitter.or(file.jitter).unwrap_or(List([0.0; 4]));
+        let flip = self.flip.or(file.flip).unwrap_or(0.0);
+        let grayscale = self.grayscale.or(file.grayscale).unwrap_or(0.0);
         bounds("--crop-scale", crop_scale, 1.0)?;
         bounds("--crop-ratio", crop_ratio, f64::MAX)?;
         probability("--flip", flip)?;
@@ -93,8 +100,29 @@ impl ViewArgs {
             "flip" => self.flip = Some(number(value).context("`flip` is a probability")?),
             "jitter" => self.jitter = Some(list(key, value)?),
             "grayscale" => self.grayscale = Some(number(value).context("`grayscale` is a probability")?),
+            "synonyms" => self.texts.synonyms = Some(number(value).context("`synonyms` is a share")?),
+            "wordnet" => self.texts.wordnet = Some(folder(key, value)?),
+            "back_translate" => self.texts.back_translate = Some(text(key, value)?),
+            "back_translate_cache" => self.texts.back_translate_cache = Some(folder(key, value)?),
+            "back_translate_timeout" => {
+                let seconds = value.as_integer().and_then(|seconds| u64::try_from(seconds).ok());
+                self.texts.back_translate_timeout =
+                    Some(seconds.context("`back_translate_timeout` is a whole number of seconds")?);
+            }
             _ => {
-                let keys = ["views", "crop_scale", "crop_ratio", "flip", "jitter", "grayscale"];
+                let keys = [
+                    "views",
+                    "crop_scale",
+                    "crop_ratio",
+                    "flip",
+                    "jitter",
+                    "grayscale",
+                    "synonyms",
+                    "wordnet",
+                    "back_translate",
+                    "back_translate_cache",
+                    "back_translate_timeout",
+                ];
                 let near = |known: &&&str| strsim::damerau_levenshtein(known, key);
                 let nearest = keys.iter().min_by_key(near).expect("there are keys");
                 bail!("there is no key `{key}`; did you mean `{nearest}`?")
@@ -110,6 +138,14 @@ fn number(value: &toml::Value) -> Option<f64> {
 
 fn count(value: &toml::Value) -> Option<NonZeroU32> {
     NonZeroU32::new(u32::try_from(value.as_integer()?).ok()?)
+}
+
+fn text(key: &str, value: &toml::Value) -> Result<String> {
+    value.as_str().map(str::to_owned).with_context(|| format!("`{key}` is a text"))
+}
+
+fn folder(key: &str, value: &toml::Value) -> Result<Location> {
+    text(key, value)?.parse().map_err(|error| anyhow!("`{key}`: {error}"))
 }
 
 fn list<const N: usize>(key: &str, value: &toml::Value) -> Result<List<N>> {

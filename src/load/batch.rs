@@ -173,8 +173,8 @@ impl Batcher {
     /// If the epoch has no such step.
     pub fn batch(&self, epoch: u64, step: u64) -> Result<Batch, LoadError> {
         let spec = self.order.spec();
-        let rows: Vec<Row> =
-            self.order.batch(epoch, step).map(|row| self.pairs.row(row)).collect::<Result<_, _>>()?;
+        let shown = |row| self.pairs.shown(row, spec.seed, epoch);
+        let rows: Vec<Row> = self.order.batch(epoch, step).map(shown).collect::<Result<_, _>>()?;
         let mut batch = self.pictures(&rows, epoch, step)?;
         batch.captions = vec![0; rows.len() * spec.captions_per_image];
         let mut texts = Vec::with_capacity(batch.captions.len());

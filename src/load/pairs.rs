@@ -36,7 +36,8 @@ struct Shard {
     open: Arc<OpenFiles>,
     budget: Arc<Budget>,
     views: Vec<OnceLock<Result<View, LoadError>>>,
-    texts: Kept<PackedTexts>,
+    /// By view where captions differ between views, else those of view 0.
+    texts: Vec<Kept<PackedTexts>>,
 }
 
 /// What is known of one file.
@@ -77,6 +78,7 @@ impl Pairs {
 
     fn append(&mut self, dataset: &Dataset, open: &Arc<OpenFiles>, budget: &Arc<Budget>) -> Result<()> {
         let before = self.shards.len();
+        let differ = dataset.manifest.captions_differ();
         for files in dataset.split(&self.split)? {
             let first = self.rows;
             self.rows += files.rows;
@@ -85,7 +87,10 @@ impl Pairs {
                 open: open.clone(),
                 budget: budget.clone(),
                 views: files.paths.iter().map(|_| OnceLock::new()).collect(),
-                texts: Kept::new(files.number),
+                texts: files.paths[..if differ { files.paths.len() } else { 1 }]
+                    .iter()
+                    .map(|_| Kept::new(files.number))
+                    .collect(),
                 files,
             });
         }
@@ -151,7 +156,7 @@ impl Pairs {
         Ok(rows)
     }
 
-    /// A row by its number.
+    /// A row by its number, with the captions of its clean view.
     ///
     /// # Errors
     /// If its texts cannot be read.
@@ -159,9 +164,26 @@ impl Pairs {
     /// # Panics
     /// If there is no such row.
     pub fn row(&self, row: u64) -> Result<Row<'_>, LoadError> {
+        let (shard, row) = self.find(row);
+        Ok(Row { shard, texts: shard.texts(0, row)?, row })
+    }
+
+    /// A row by its number, with the captions of the view that it shows in an epoch: in a mirrored one
+    /// `left` and `right` have changed places.
+    ///
+    /// # Errors
+    /// If its texts cannot be read.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn shown(&self, row: u64, seed: u64, epoch: u64) -> Result<Row<'_>, LoadError> {
+        let (shard, row) = self.find(row);
+        Ok(Row { shard, texts: shard.texts(shard.view_in(seed, epoch), row)?, row })
+    }
+
+    fn find(&self, row: u64) -> (&Shard, usize) {
         let shard = &self.shards[self.shards.partition_point(|shard| shard.first <= row) - 1];
-        let row = (row - shard.first) as usize;
-        Ok(Row { shard, texts: shard.texts(row)?, row })
+        (shard, (row - shard.first) as usize)
     }
 }
 
@@ -200,11 +222,15 @@ impl Shard {
         Ok(found.all()[found.row(row)])
     }
 
-    /// Every view has the same texts.
-    fn texts(&self, row: usize) -> Result<Found<'_, PackedTexts>, LoadError> {
-        let view = self.view(0)?;
-        self.texts.find(row, &self.budget, |only| {
-            let texts = view.reader.packed_texts(only)?;
+    fn view_in(&self, seed: u64, epoch: u64) -> u32 {
+        view_of(seed, self.files.number, self.files.paths.len() as u32, epoch)
+    }
+
+    fn texts(&self, view: u32, row: usize) -> Result<Found<'_, PackedTexts>, LoadError> {
+        let view = view.min(self.texts.len() as u32 - 1); // 0 where all views have the same
+        let file = self.view(view)?;
+        self.texts[view as usize].find(row, &self.budget, |only| {
+            let texts = file.reader.packed_texts(only)?;
             let bytes = texts.bytes();
             Ok((texts, bytes))
         })
@@ -239,7 +265,7 @@ impl Row<'_> {
 
     /// The view that it shows in an epoch.
     pub fn view(&self, seed: u64, epoch: u64) -> u32 {
-        view_of(seed, self.shard.files.number, self.shard.files.paths.len() as u32, epoch)
+        self.shard.view_in(seed, epoch)
     }
 
     /// The captions that it shows in an epoch, as many as `shown` has room for: indices in its list.

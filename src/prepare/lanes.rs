@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::Config;
+use super::captions::{Phrasing, Writer};
 use super::dedup::Dedup;
 use super::max_rejects::Tally;
 use super::picture;
@@ -22,10 +23,8 @@ use super::resize::Resizer;
 use super::source::images::Images;
 use super::source::{Cells, Place, Row};
 use super::state::Filled;
-use super::tokenize::WordPieces;
-use super::words::Words;
 use crate::progress::Progress;
-use crate::sample::{Caption, CaptionKind, Sample};
+use crate::sample::{Caption, Sample};
 use crate::shard::manifest::RejectEntry;
 use crate::shard::{ShardEntry, ShardWriter, Written};
 
@@ -35,16 +34,15 @@ const ROWS_A_JOB: usize = 16;
 /// A pool that fills shards.
 pub struct Lanes<'a> {
     config: &'a Config,
-    tokenizer: &'a WordPieces,
     images: Images,
     pool: rayon::ThreadPool,
-    scratch: Vec<Mutex<Scratch>>,
+    scratch: Vec<Mutex<Scratch<'a>>>,
 }
 
 /// What a thread keeps from row to row.
-struct Scratch {
+struct Scratch<'a> {
     resizer: Resizer,
-    words: Words,
+    writer: Writer<'a>,
 }
 
 /// What the rows so far, in the plan's order, mean for those to come.
@@ -82,14 +80,14 @@ impl<'a> Lanes<'a> {
     ///
     /// # Errors
     /// If the operating system gives no threads, or a zip or table of images cannot be read.
-    pub fn new(config: &'a Config, tokenizer: &'a WordPieces) -> Result<Self> {
+    pub fn new(config: &'a Config, phrasing: Phrasing<'a>) -> Result<Self> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(config.jobs.get());
         let pool = pool.thread_name(|lane| format!("lane-{lane}")).build();
         let pool = pool.context("--jobs: cannot start the threads")?;
         let (side, filter) = (config.picture.side, config.picture.filter);
-        let scratch = || Scratch { resizer: Resizer::new(side, filter), words: Words::default() };
+        let scratch = || Scratch { resizer: Resizer::new(side, filter), writer: Writer::new(phrasing) };
         let scratch = (0..config.jobs.get()).map(|_| Mutex::new(scratch())).collect();
-        Ok(Self { config, tokenizer, images: Images::open(&config.source)?, pool, scratch })
+        Ok(Self { config, images: Images::open(&config.source)?, pool, scratch })
     }
 
     /// Makes the files of one shard, one a view. In each stand the same keys in the same order;
@@ -138,7 +136,7 @@ impl<'a> Lanes<'a> {
 
     /// That of the calling thread. A row asks rayon for nothing while it holds it, so the thread is
     /// never lent to another row meanwhile.
-    fn scratch(&self) -> MutexGuard<'_, Scratch> {
+    fn scratch(&self) -> MutexGuard<'_, Scratch<'a>> {
         let lane = rayon::current_thread_index().expect("rows are milled by threads of the pool");
         self.scratch[lane].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,11 +157,17 @@ impl<'a> Lanes<'a> {
             Ok(picture) => picture,
             Err(reject) => return Ok(Err(reject)),
         };
-        let captions = self.captions(row, &mut scratch.words)?;
+        let captions = scratch.writer.captions(row)?;
         let hash = Sha256::digest(&bytes).into();
         let (width, height) = (picture.width, picture.height);
-        let sample = |(number, view)| self.view(row, number, view, (width, height), captions.clone(), hash);
-        Ok(Ok(picture.views.into_iter().enumerate().map(sample).collect()))
+        let sample = |(number, view): (usize, picture::View)| {
+            let captions = match view.augment {
+                Some(augment) if augment.flip => scratch.writer.mirrored(&captions)?,
+                _ => captions.clone(),
+            };
+            Ok(self.view(row, number, view, (width, height), captions, hash))
+        };
+        picture.views.into_iter().enumerate().map(sample).collect::<Result<_>>().map(Ok)
     }
 
     /// A folder that is gone is a bad run, not a hundred thousand bad samples.
@@ -196,14 +200,6 @@ impl<'a> Lanes<'a> {
             meta: row.meta.as_deref().map(str::to_owned),
             source_sha256,
         }
-    }
-
-    fn captions(&self, row: &Row, words: &mut Words) -> Result<Vec<Caption>> {
-        let caption = |(of, text): (usize, &str)| {
-            let tokens = self.tokenizer.encode_known(text, words)?;
-            Ok(Caption { text: text.to_owned(), kind: CaptionKind::Original, of: of as i32, tokens })
-        };
-        row.captions.iter().enumerate().map(caption).collect()
     }
 }
 
@@ -241,7 +237,7 @@ impl Files {
                 Ok(views) => {
                     so_far.tally.add(None)?;
                     self.rows += 1;
-                    self.filled.captions += row.captions.len() as u64;
+                    self.filled.captions += views[0].captions.len() as u64;
                     by_view.iter_mut().zip(views).for_each(|(samples, sample)| samples.push(sample));
                 }
             }

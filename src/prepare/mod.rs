@@ -1,6 +1,7 @@
 //! Photos and captions → shards.
 
 pub mod augment;
+mod captions;
 pub mod dedup;
 pub mod encode;
 mod folder;
@@ -36,6 +37,10 @@ use crate::shard::manifest::{Manifest, RejectEntry, Totals};
 use crate::shard::{Dataset, Pixels, ShardEntry, schema};
 use crate::store::Location;
 use augment::image::ViewSettings;
+use augment::text::TextSettings;
+use augment::text::back_translation::Translations;
+use augment::text::wordnet::Wordnet;
+use captions::Phrasing;
 use encode::{Encoding, encoders};
 use lanes::{Lanes, SoFar};
 use max_rejects::MaxRejects;
@@ -64,6 +69,8 @@ pub struct Config {
     pub max_tokens: usize,
     /// Stored views of each image.
     pub views: Views,
+    /// Captions beside the source's own.
+    pub texts: TextSettings,
     /// Seed of every draw.
     pub seed: u64,
     /// Whether an image that equals an earlier one is dropped.
@@ -112,7 +119,8 @@ pub fn run(config: &Config, verbosity: Verbosity) -> Result<Summary> {
     let tokenizer = load_tokenizer(config)?;
     let listing = config.source.read(&config.split)?;
     let shards = plan(&listing.rows, config.shard_rows);
-    let recipe = config.recipe(&listing, &tokenizer);
+    let dictionary = config.texts.dictionary()?;
+    let recipe = config.recipe(&listing, &tokenizer, dictionary.as_ref());
     let state = match standing::open(&config.out, &recipe, config.existing)? {
         Found::Finished(dataset) => return already_finished(config, *dataset),
         Found::Rejected(dataset, state) => {
@@ -121,8 +129,12 @@ pub fn run(config: &Config, verbosity: Verbosity) -> Result<Summary> {
         }
         Found::Open(state) => state,
     };
+    let translations = back_translate(config, &listing, verbosity)?;
+    let synonyms = dictionary.as_ref().map(|wordnet| (wordnet, config.texts.synonyms));
+    let phrasing =
+        Phrasing { tokenizer: &tokenizer, synonyms, translations: &translations, seed: config.seed };
     let progress = Progress::new("preparing", "images", listing.rows.len() as u64, verbosity);
-    let (filled, earlier) = fill(config, &tokenizer, &listing, &shards, &state, &progress)?;
+    let (filled, earlier) = fill(config, phrasing, &listing, &shards, &state, &progress)?;
     progress.finish();
     refuse_wrong_folder(&filled, &listing, config, &state)?;
     let (manifest, rejects) = publish(config, recipe, filled)?;
@@ -134,18 +146,18 @@ pub fn run(config: &Config, verbosity: Verbosity) -> Result<Summary> {
 
 impl Config {
     /// Whatever shapes bytes, and nothing else: no paths, no number of jobs.
-    fn recipe(&self, listing: &Listing, tokenizer: &WordPieces) -> Recipe {
+    fn recipe(&self, listing: &Listing, tokenizer: &WordPieces, dictionary: Option<&Wordnet>) -> Recipe {
         let (decoders, encoders) = (DECODERS.join(", "), encoders().join(", "));
         let codec = [("decoder", decoders), ("encoder", encoders), ("resizer", RESIZER.to_owned())];
         Recipe {
             tool: concat!("pairmill ", env!("CARGO_PKG_VERSION")).to_owned(),
-            options: self.options(listing),
+            options: self.options(listing, dictionary),
             tokenizer: tokenizer.id(),
             codec: codec.map(|(part, versions)| (part.to_owned(), versions)).into(),
         }
     }
 
-    fn options(&self, listing: &Listing) -> Value {
+    fn options(&self, listing: &Listing, dictionary: Option<&Wordnet>) -> Value {
         let Picture { side, fit, filter, encoding, min_size, max_aspect } = self.picture;
         let mut options = json!({
             "source": self.source.name(),
@@ -165,6 +177,9 @@ impl Config {
         });
         for (name, value) in self.source.options() {
             options[name.as_str()] = value;
+        }
+        for (name, value) in self.texts.options(dictionary) {
+            options[name] = value;
         }
         if let Encoding::Jpeg { quality } = encoding {
             options["quality"] = quality.into();
@@ -204,17 +219,24 @@ fn load_tokenizer(config: &Config) -> Result<WordPieces> {
     }
 }
 
+/// What the program of `--back-translate` makes of the captions; nothing without one.
+fn back_translate(config: &Config, listing: &Listing, verbosity: Verbosity) -> Result<Translations> {
+    let Some(filter) = &config.texts.back_translate else { return Ok(Translations::default()) };
+    let rows = listing.rows.iter().filter(|row| row.fault.is_none());
+    filter.translate(rows.flat_map(|row| row.captions.iter()), verbosity)
+}
+
 /// Fills the shards that no earlier run has finished. Gives back all of them, and how many rows the
 /// earlier run had done.
 fn fill(
     config: &Config,
-    tokenizer: &WordPieces,
+    phrasing: Phrasing,
     listing: &Listing,
     shards: &[ShardPlan],
     state: &State,
     progress: &Progress,
 ) -> Result<(Vec<Filled>, u64)> {
-    let lanes = Lanes::new(config, tokenizer)?;
+    let lanes = Lanes::new(config, phrasing)?;
     let mut so_far = SoFar::new(config);
     let (mut all, mut earlier) = (Vec::with_capacity(shards.len()), 0);
     for shard in shards {

@@ -42,8 +42,10 @@ impl Recipe {
             self.options.as_object().into_iter().flatten().filter(|(name, _)| *name != "inputs")
         {
             // An option that only one of them has comes with another that differs.
-            if let Some(there) = there.options.get(name) {
-                compare(&flag(name), there, here);
+            match there.options.get(name) {
+                Some(there) if name == "wordnet" => compare("--wordnet", &hash(there), &hash(here)),
+                Some(there) => compare(&flag(name), there, here),
+                None => {}
             }
         }
         compare("--tokenizer", &short(&there.tokenizer.sha256), &short(&self.tokenizer.sha256));
@@ -88,6 +90,11 @@ fn inputs_differ(there: &Value, here: &Value) -> String {
 /// Enough of a hash to tell two apart.
 fn short(sha256: &str) -> Value {
     format!("{}…", sha256.get(..12).unwrap_or(sha256)).into()
+}
+
+/// The short form of a hash among the options.
+fn hash(value: &Value) -> Value {
+    short(value.as_str().unwrap_or_default())
 }
 
 /// A value as it is typed on the command line.

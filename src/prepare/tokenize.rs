@@ -16,7 +16,7 @@ use crate::sample::TokenIds;
 use crate::shard::manifest::TokenizerId;
 
 /// bert-base-uncased's; see the README beside it.
-const VOCABULARY: &str = include_str!("../../data/bert-base-uncased/vocab.txt");
+pub const VOCABULARY: &str = include_str!("../../data/bert-base-uncased/vocab.txt");
 
 /// BERT's tokens with a meaning of their own. Written in a caption they mean the same.
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];

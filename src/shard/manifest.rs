@@ -135,6 +135,13 @@ impl Manifest {
         Ok(self)
     }
 
+    /// Whether a row's captions may differ between views: `left` and `right` have changed places in a
+    /// mirrored one.
+    pub fn captions_differ(&self) -> bool {
+        let number = |name: &str| self.options[name].as_f64().unwrap_or_default();
+        number("views") > 1.0 && number("flip") > 0.0
+    }
+
     /// Reads the manifest of a dataset; `None` where there is none.
     ///
     /// # Errors

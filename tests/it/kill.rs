@@ -108,6 +108,22 @@ fn a_run_survives_any_number_of_kills() {
 }
 
 #[test]
+fn captions_there_and_back_survive_any_number_of_kills() {
+    let world = World::with_photos(30);
+    let command = "tee -a asked.txt | tr a-z A-Z";
+    let settings =
+        format!("back_translate = \"{command}\"\nback_translate_cache = \"cache\"\nsynonyms = 0.5\n");
+    world.write("augment.toml", format!("{settings}wordnet = \"dict\"\n"));
+    crate::dictionary::write(&world.path("dict"), crate::dictionary::WORDS);
+    let line = format!("{} --augment augment.toml --shard-rows 70", world.many(300, 30));
+    world.prepare(&format!("{line} --out whole --jobs 1"));
+    survives(&world, &line, || {
+        clear(&world);
+        let _ = fs::remove_dir_all(world.path("cache"));
+    });
+}
+
+#[test]
 fn dropping_duplicates_survives_any_number_of_kills() {
     let world = World::with_photos(60);
     // Of the 120 names 60 are a second name of an image that is in an earlier or the same shard.

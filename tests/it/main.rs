@@ -1,8 +1,10 @@
 //! One crate of integration tests (each further one would link arrow and libtorch again), a module a boundary.
 
 mod augment;
+mod captions;
 mod dataset;
 mod decode;
+mod dictionary;
 mod export;
 mod faults;
 #[cfg(feature = "train")]
@@ -21,6 +23,8 @@ mod shard;
 mod shards;
 mod soak;
 mod sources;
+mod synonyms;
 #[cfg(feature = "train")]
 mod train;
+mod views;
 mod world;

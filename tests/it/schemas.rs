@@ -76,7 +76,9 @@ fn every_manifest_follows_its_schema() {
     let flickr = "flickr30k --images photos --captions captions.txt";
     let views = "--views 3 --flip 0.5 --jitter 0.1,0.2,0.3,0.05 --grayscale 0.1";
     world.prepare(&format!("{flickr} {views} --out views"));
-    world.prepare(&format!("{flickr} --encoding raw --fit pad --seed 7 --out raw"));
+    crate::dictionary::write(&world.path("dict"), crate::dictionary::WORDS);
+    let texts = "--synonyms 0.5 --wordnet dict --back-translate cat --back-translate-cache cache";
+    world.prepare(&format!("{flickr} --encoding raw --fit pad --seed 7 {texts} --out raw"));
     let images = r#"[{"id": 3, "file_name": "p3.jpg"}]"#;
     let captions = r#"[{"image_id": 3, "caption": "x"}, {"image_id": 3, "caption": " "}]"#;
     world.write("coco.json", format!(r#"{{"images": {images}, "annotations": {captions}}}"#));

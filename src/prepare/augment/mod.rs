@@ -1,4 +1,5 @@
-//! Further views of a sample.
+//! Further views and captions of a sample.
 
 mod hue;
 pub mod image;
+pub mod text;

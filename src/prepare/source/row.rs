@@ -110,7 +110,7 @@ impl Captions {
     }
 
     /// The texts in order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         let mut rest = self.0.as_slice();
         std::iter::from_fn(move || {
             let (length, after) = rest.split_first_chunk::<4>()?;

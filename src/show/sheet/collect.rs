@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{Picture, SheetRow, SheetView};
-use crate::sample::{Rgb, Sample, Stored};
+use crate::sample::{CaptionKind, Rgb, Sample, Stored};
 use crate::shard::{Dataset, ShardReader, manifest::ShardViews};
 
 /// `n` rows of a split with all their views, or all rows where there are fewer: spread over the
@@ -46,7 +46,8 @@ fn first_rows(shard: &ShardViews, count: usize) -> Result<Vec<SheetRow>> {
             }
             let row = rows.get_mut(at).with_context(|| format!("{} has too many rows", path.display()))?;
             ensure!(row.key == sample.key, "{}: row {at} is {}, not {}", path.display(), sample.key, row.key);
-            row.views.push(shown(sample));
+            let view = shown(sample, &row.captions);
+            row.views.push(view);
         }
     }
     Ok(rows)
@@ -61,12 +62,15 @@ fn row(sample: &Sample) -> SheetRow {
     }
 }
 
-fn shown(sample: Sample) -> SheetView {
+fn shown(sample: Sample, clean: &[(CaptionKind, String)]) -> SheetView {
+    let pairs = sample.captions.into_iter().zip(clean);
+    let captions =
+        pairs.filter(|(here, (_, there))| here.text != *there).map(|(here, _)| here.text).collect();
     let picture = match sample.stored {
         Stored::Jpeg(bytes) | Stored::Png(bytes) => Some(Picture::File(bytes)),
         Stored::Raw(pixels) => raw(sample.width, sample.height, pixels),
     };
-    SheetView { view: sample.view, picture, crop: Some(sample.crop), augment: sample.augment }
+    SheetView { view: sample.view, picture, crop: Some(sample.crop), augment: sample.augment, captions }
 }
 
 fn raw(width: i32, height: i32, pixels: Vec<u8>) -> Option<Picture> {
@@ -82,7 +86,7 @@ mod tests {
 
     use super::super::write;
     use super::*;
-    use crate::sample::{Augment, Caption, CaptionKind, Crop, TokenIds};
+    use crate::sample::{Augment, Caption, Crop, TokenIds};
     use crate::shard::manifest::{Manifest, ShardEntry, TokenizerId, Totals};
     use crate::shard::{Pixels, ShardWriter};
     use crate::store::Location;

@@ -41,6 +41,8 @@ pub struct SheetView {
     pub crop: Option<Crop>,
     /// What was done to its pixels; `None` is nothing.
     pub augment: Option<Augment>,
+    /// Its captions that are not the row's: sides have changed places in a mirrored view.
+    pub captions: Vec<String>,
 }
 
 /// One key with all its views.
@@ -52,7 +54,7 @@ pub struct SheetRow {
     pub source: Option<(i32, i32)>,
     /// Views by number.
     pub views: Vec<SheetView>,
-    /// Captions in the row's order; derived ones follow their originals.
+    /// Captions of view 0 in the row's order; derived ones follow their originals.
     pub captions: Vec<(CaptionKind, String)>,
 }
 

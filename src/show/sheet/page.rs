@@ -43,8 +43,10 @@ fn figure(row: &SheetRow, view: &SheetView) -> String {
         None => "<div class=\"missing\">no picture</div>".to_owned(),
     };
     let region = view.crop.map(|crop| region(crop, row.source)).unwrap_or_default();
+    let swapped: String =
+        view.captions.iter().map(|text| format!("<div>here: {}</div>", escape(text))).collect();
     format!(
-        "<figure>{image}<figcaption>{region}<div><b>view {}</b> {}</div></figcaption></figure>",
+        "<figure>{image}<figcaption>{region}<div><b>view {}</b> {}</div>{swapped}</figcaption></figure>",
         view.view,
         words::augment(view.augment)
     )
@@ -82,7 +84,8 @@ mod tests {
     use crate::show::page::assert_self_contained;
 
     fn row(caption: &str) -> SheetRow {
-        let view = |view, picture| SheetView { view, picture, crop: None, augment: None };
+        let view =
+            |view, picture| SheetView { view, picture, crop: None, augment: None, captions: Vec::new() };
         SheetRow {
             key: "<key>".into(),
             source: Some((640, 480)),
@@ -111,6 +114,13 @@ mod tests {
         assert!(
             page.contains("<li class=\"derived\"><span class=\"kind synonym\">synonym</span>a hound</li>")
         );
+    }
+
+    #[test]
+    fn a_mirrored_view_shows_the_captions_that_are_its_own() {
+        let mut row = row("a dog on the left");
+        row.views[1].captions.push("a dog on the right".into());
+        assert!(html("sheet", &[row]).contains("<div>here: a dog on the right</div></figcaption>"));
     }
 
     #[test]

@@ -110,7 +110,13 @@ mod tests {
     use super::*;
 
     fn row(pictures: Vec<Option<Picture>>) -> SheetRow {
-        let view = |(view, picture)| SheetView { view: view as i32, picture, crop: None, augment: None };
+        let view = |(view, picture)| SheetView {
+            view: view as i32,
+            picture,
+            crop: None,
+            augment: None,
+            captions: Vec::new(),
+        };
         let views = pictures.into_iter().enumerate().map(view).collect();
         SheetRow { key: "k".into(), source: None, views, captions: Vec::new() }
     }

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor, nn};
 use super::augment::{self, Augmentation};
 use super::checkpoint::Checkpoint;
 use super::config::{Config, Precision};
+use super::ema::Ema;
 use super::loss::{infonce, without};
 use super::model::Mode;
 use super::model::clip::{Clip, Layout, ModelConfig, normalise_pixels, normalise_shares};
@@ -83,14 +84,12 @@ impl Trainer {
         Ok(Self { config: config.clone(), store, clip, optimizer, plan, schedule, set_for: None })
     }
 
-    /// Takes over weights and optimiser state.
+    /// Takes over weights, their averages and optimiser state.
     ///
     /// # Errors
     /// If they are another model's.
-    pub fn resume(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        checkpoint
-            .load(&self.store, &mut self.optimizer)
-            .with_context(|| format!("{}", checkpoint.folder.display()))
+    pub fn resume(&mut self, checkpoint: &Checkpoint, ema: Option<&mut Ema>) -> Result<()> {
+        checkpoint.load(&self.store, &mut self.optimizer, ema)
     }
 
     /// The stages.

@@ -98,7 +98,7 @@ pub fn newest(
             }
         }
     }
-    let advice = || format!("no checkpoint in {} can be used; start a new --out", run.display());
+    let advice = || format!("no checkpoint in {} can be used", run.display());
     last.map_or(Ok(None), |error| Err(error).with_context(advice))
 }
 
@@ -208,10 +208,10 @@ impl Checkpoint {
         }
         ensure!(
             self.state.fingerprints == expected.fingerprints,
-            "it was trained on other shards; name the same --data in the same order"
+            "it was trained on other shards; name the same --data in the same order, or start a new --out"
         );
         let (theirs, ours) = (self.state.total, expected.total);
-        ensure!(theirs == ours, "it is of a run of {theirs} steps, this one has {ours}");
+        ensure!(theirs == ours, "it is of a run of {theirs} steps, this one has {ours}; start a new --out");
         Ok(())
     }
 

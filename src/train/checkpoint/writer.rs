@@ -286,11 +286,13 @@ mod tests {
         let run = Run::new();
         let mut checkpoints = run.open();
         run.save(&mut checkpoints, 1, Due { step: true, best: Some(2.5) }).unwrap();
+        checkpoints.finish().unwrap();
         run.saved(&[2, 3]);
         assert_eq!(run.names(), ["best", "step-00000002", "step-00000003"]);
         let found = best(run.folder.path()).unwrap().unwrap();
         assert_eq!(found.state, State { recall_sum: Some(2.5), ..state(1) });
         assert!(!run.path("best").join(OPTIMIZER).exists());
+        let mut checkpoints = run.open();
         run.save(&mut checkpoints, 4, Due { step: false, best: Some(3.0) }).unwrap();
         checkpoints.finish().unwrap();
         assert_eq!(best(run.folder.path()).unwrap().unwrap().state.step, 4);
@@ -301,8 +303,9 @@ mod tests {
     fn a_failed_write_is_told_at_the_next_save_or_at_the_end() {
         let run = Run::new();
         let mut checkpoints = run.open();
-        fs::write(run.path(""), "a file where the folder has to be").unwrap();
-        let expected = format!("cannot make {}", run.path("").display());
+        let root = run.folder.path().join("checkpoints");
+        fs::write(&root, "a file where the folder has to be").unwrap();
+        let expected = format!("cannot make {}", root.display());
         run.save(&mut checkpoints, 1, STEP).unwrap();
         assert_eq!(run.save(&mut checkpoints, 2, STEP).unwrap_err().to_string(), expected);
         run.save(&mut checkpoints, 3, STEP).unwrap();

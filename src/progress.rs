@@ -24,6 +24,8 @@ pub struct Progress {
     unit: &'static str,
     total: u64,
     done: AtomicU64,
+    /// Of them, those that an earlier run did.
+    skipped: AtomicU64,
     began: Instant,
     face: Face,
 }
@@ -42,7 +44,15 @@ impl Progress {
             Verbosity::Normal if std::io::stderr().is_terminal() => Face::Bar(bar(what, unit, total)),
             Verbosity::Normal => Face::Lines(Mutex::new(Instant::now())),
         };
-        Self { what, unit, total, done: AtomicU64::new(0), began: Instant::now(), face }
+        Self {
+            what,
+            unit,
+            total,
+            done: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            began: Instant::now(),
+            face,
+        }
     }
 
     /// Counts `items` more and shows `note` (a loss, a count of rejects) beside the rate.
@@ -67,6 +77,7 @@ impl Progress {
     /// Items already done by an earlier run: they count towards the total, not towards the rate.
     pub fn skip(&self, items: u64) {
         self.done.fetch_add(items, Ordering::Relaxed);
+        self.skipped.fetch_add(items, Ordering::Relaxed);
         if let Face::Bar(bar) = &self.face {
             bar.set_position(self.done.load(Ordering::Relaxed));
             bar.reset_eta();
@@ -95,7 +106,7 @@ impl Progress {
     }
 
     fn line(&self, done: u64, note: &str) -> String {
-        let rate = done as f64 / self.seconds().max(1e-9);
+        let rate = (done - self.skipped.load(Ordering::Relaxed)) as f64 / self.seconds().max(1e-9);
         let left = self.total.saturating_sub(done) as f64 / rate.max(1e-9);
         let (what, unit, total) = (self.what, self.unit, self.total);
         let note = if note.is_empty() { String::new() } else { format!(", {note}") };
@@ -121,5 +132,13 @@ mod tests {
         let line = progress.line(5, "2 rejected");
         assert!(line.starts_with("preparing: 5/10 images, "), "{line}");
         assert!(line.ends_with(" s left, 2 rejected"), "{line}");
+    }
+
+    #[test]
+    fn what_an_earlier_run_did_counts_towards_the_total_and_not_towards_the_rate() {
+        let progress = Progress::new("training", "steps", 10, Verbosity::Quiet);
+        progress.skip(4);
+        let line = progress.line(4, "");
+        assert!(line.starts_with("training: 4/10 steps, 0.0 steps/s, "), "{line}");
     }
 }

@@ -11,10 +11,11 @@ use crate::progress::{Progress, Verbosity};
 use crate::shard::Dataset;
 use crate::show::{pictures, results, run as run_page};
 use crate::store::Location;
+use crate::train::checkpoint::{Weights, Which};
 use crate::train::embed::{Encoder, embed, first_five};
 use crate::train::recall::{Direction, Recalls};
 use crate::train::search::{Found, Search, search};
-use crate::train::trained::Trained;
+use crate::train::trained::{Choice, Trained};
 
 /// Use a trained run: evaluate it, embed a split, search in it
 #[derive(Parser)]
@@ -33,9 +34,17 @@ enum Command {
 
 #[derive(ClapArgs)]
 struct Common {
-    /// A folder that `train` made; its newest checkpoint is used
+    /// A folder that `train` made
     #[arg(long, value_name = "RUN")]
     run: PathBuf,
+
+    /// Which of its checkpoints: latest, best (that with the largest recalls on `val` while training) or step-N
+    #[arg(long, value_name = "WHICH", default_value = "latest")]
+    checkpoint: Which,
+
+    /// Which of the checkpoint's weights: model (those trained) or ema (their average); without it, ema where it has them
+    #[arg(long, value_name = "WHICH")]
+    weights: Option<Weights>,
 
     /// cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
@@ -148,7 +157,8 @@ impl Args {
 
 impl Common {
     fn open(&self) -> Result<Trained> {
-        Trained::open(&self.run, &self.device)
+        let choice = Choice { checkpoint: self.checkpoint, weights: self.weights };
+        Trained::open(&self.run, &self.device, choice)
     }
 
     /// The dataset, of the run's vocabulary, and a bar over one of its splits.

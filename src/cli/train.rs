@@ -12,7 +12,7 @@ use crate::show::run as run_page;
 use crate::store::Location;
 use crate::train::config::OnBadSample;
 use crate::train::embed::{Encoder, first_five};
-use crate::train::trained::Trained;
+use crate::train::trained::{Choice, Trained};
 use crate::train::{self, Ending, Request, settings};
 
 /// Fine-tune CLIP from shards: ResNet and BERT towers, one shared space, contrastive loss
@@ -102,7 +102,7 @@ impl Args {
 
 /// `report.html` of a finished run, with figures and samples of `val`, or of `train` where there is none.
 fn report(request: &Request) -> Result<PathBuf> {
-    let trained = Trained::open(&request.run, &request.device)?;
+    let trained = Trained::open(&request.run, &request.device, Choice::default())?;
     let dataset = Dataset::open(&request.data[0])?;
     let split = if dataset.manifest.splits.contains_key("val") { "val" } else { "train" };
     let images = dataset.manifest.splits[split].images;

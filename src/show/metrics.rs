@@ -68,6 +68,7 @@ fn step_line(step: u64, line: &Value) -> StepLine {
         wait_seconds: number(line, "wait_seconds"),
         skipped_steps: line.get("skipped_steps").and_then(Value::as_u64).unwrap_or_default(),
         peak_memory_mb: line.get("peak_memory_mb").and_then(Value::as_f64),
+        wait_share: number(line, "wait_share"),
         data: data(line),
     }
 }
@@ -100,6 +101,7 @@ fn evaluation(step: u64, split: &str, line: &Value) -> Evaluation {
         split: split.to_owned(),
         images: count("images"),
         captions: count("captions"),
+        weights: line.get("weights").and_then(Value::as_str).and_then(|weights| weights.parse().ok()),
         text_to_image: recalls("text_to_image"),
         image_to_text: recalls("image_to_text"),
     }
@@ -112,12 +114,13 @@ fn number(object: &Value, name: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::checkpoint::Weights;
 
     #[test]
     fn steps_and_evaluations_are_told_apart() {
         let metrics = parse(
             "{\"step\":0,\"epoch\":0,\"stage\":\"head\",\"loss\":4.5,\"grad_norm\":null}\n\
-             {\"step\":1,\"evaluation\":\"val\",\"images\":100,\"captions\":500,\
+             {\"step\":1,\"evaluation\":\"val\",\"images\":100,\"captions\":500,\"weights\":\"ema\",\
               \"text_to_image\":{\"recall@1\":0.25,\"median_rank\":7}}\n",
         )
         .unwrap();
@@ -127,6 +130,7 @@ mod tests {
         assert_eq!((evaluation.split.as_str(), evaluation.images, evaluation.captions), ("val", 100, 500));
         assert_eq!((evaluation.text_to_image.at_1, evaluation.text_to_image.median_rank), (0.25, 7.0));
         assert!(evaluation.image_to_text.at_1.is_nan());
+        assert_eq!(evaluation.weights, Some(Weights::Ema));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The report of a training run: facts, curves, recalls, sample searches, the resolved config.
 
+mod curves;
+mod retrieval;
+
 use std::fmt::Write;
 
 use super::chance::chance;
 pub use super::metrics::read_metrics;
-use super::page::{counted, escape, frame, grouped, picture};
-use super::plot::{Curve, Plot, Size, Stroke, smoothed};
+use super::page::{counted, escape, frame, picture};
 use super::results::{self, Hit};
+use crate::train::checkpoint::Weights;
 use crate::train::metrics::StepLine;
 
 /// All that a report shows; parts that are empty are left out, a report without curves says so.
@@ -20,6 +23,8 @@ pub struct Report {
     pub curves: Vec<StepLine>,
     /// Evaluations in order.
     pub evaluations: Vec<Evaluation>,
+    /// Steps done in the best checkpoint on `val`.
+    pub best: Option<u64>,
     /// Sample searches.
     pub searches: Vec<Search>,
     /// The resolved config.
@@ -59,6 +64,8 @@ pub struct Evaluation {
     pub images: u64,
     /// Captions in the pool; 0 where unknown.
     pub captions: u64,
+    /// Which weights were evaluated, where that is known.
+    pub weights: Option<Weights>,
     /// Captions looking for their image.
     pub text_to_image: Recalls,
     /// Images looking for one of their captions.
@@ -88,8 +95,8 @@ pub fn html(report: &Report) -> String {
     let mut body = format!("<h1>{}</h1>\n", escape(&report.title));
     body += &lead(&report.curves);
     body += &facts(&report.facts);
-    body += &curves(&report.curves, &report.evaluations);
-    body += &evaluations(&report.evaluations);
+    body += &curves::section(&report.curves, &report.evaluations);
+    body += &retrieval::section(&report.evaluations, report.best);
     body += &searches(&report.searches);
     if !report.config_toml.is_empty() {
         let config = escape(&report.config_toml);
@@ -115,134 +122,16 @@ fn facts(facts: &[(String, String)]) -> String {
     format!("<dl class=\"facts\">\n{}</dl>\n", facts.iter().map(entry).collect::<String>())
 }
 
-fn curves(lines: &[StepLine], evaluations: &[Evaluation]) -> String {
-    if lines.is_empty() {
-        return "<p class=\"empty\">No training step has been logged yet.</p>\n".to_owned();
-    }
-    let stages = stages(lines);
-    let points = |value: fn(&StepLine) -> f64| -> Vec<(f64, f64)> {
-        lines.iter().map(|line| (line.step as f64, value(line))).collect()
-    };
-    let plot = |title, unit, curves, size| Plot { title, unit, curves, stages: &stages, size }.figure();
-    let noisy = |raw: &'static str, smooth: &'static str, value| {
-        let points = points(value);
-        let even = smoothed(&points);
-        vec![curve(raw, Stroke::Raw, points), curve(smooth, Stroke::First, even)]
-    };
-    let scale = vec![curve("", Stroke::First, points(|line| line.scale))];
-    let rates = vec![
-        curve("image", Stroke::First, points(|line| line.lr_image)),
-        curve("text", Stroke::Second, points(|line| line.lr_text)),
-        curve("projection", Stroke::Third, points(|line| line.lr_projection)),
-    ];
-    [
-        "<h2>Training</h2>\n".to_owned(),
-        plot("Loss", "nats", noisy("each step", "smoothed", |line| line.loss), Size::Large),
-        "<div class=\"multiples\">\n".to_owned(),
-        plot("Learning rate", "", rates, Size::Small),
-        recall_plot(evaluations),
-        plot("Gradient norm", "before clipping", noisy("", "", |line| line.grad_norm), Size::Small),
-        plot("Scale", "factor on the cosines", scale, Size::Small),
-        plot("Throughput", "pairs/s", noisy("", "", |line| line.pairs_per_second), Size::Small),
-        plot("Waiting for data", "seconds a step", noisy("", "", |line| line.wait_seconds), Size::Small),
-        plot("Batches ready", "in the queue", noisy("", "", |line| line.data.queued as f64), Size::Small),
-        "</div>\n".to_owned(),
-    ]
-    .concat()
-}
-
-fn curve(name: &str, stroke: Stroke, points: Vec<(f64, f64)>) -> Curve<'_> {
-    Curve { name, stroke, points }
-}
-
-/// Recall@1 over steps of the split that was evaluated most often, if more than once.
-fn recall_plot(evaluations: &[Evaluation]) -> String {
-    let of = |split: &str| evaluations.iter().filter(move |found| found.split == split).collect::<Vec<_>>();
-    let Some(most) = splits(evaluations).into_iter().rev().max_by_key(|split| of(split).len()) else {
-        return String::new();
-    };
-    let found = of(most);
-    if found.len() < 2 {
-        return String::new();
-    }
-    let points = |value: fn(&Evaluation) -> f64| {
-        found.iter().map(|evaluation| (evaluation.step as f64, 100.0 * value(evaluation))).collect()
-    };
-    let curves = vec![
-        curve("to image", Stroke::First, points(|found| found.text_to_image.at_1)),
-        curve("to text", Stroke::Second, points(|found| found.image_to_text.at_1)),
-    ];
-    let unit = format!("% of {most}");
-    Plot { title: "Recall@1", unit: &unit, curves, stages: &[], size: Size::Small }.figure()
-}
-
-/// First step and name of each stage.
-fn stages(lines: &[StepLine]) -> Vec<(f64, String)> {
-    let changes = lines.chunk_by(|a, b| a.stage == b.stage);
-    changes.map(|stage| (stage[0].step as f64, stage[0].stage.clone())).collect()
-}
-
-fn splits(evaluations: &[Evaluation]) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for evaluation in evaluations {
-        if !names.contains(&evaluation.split.as_str()) {
-            names.push(&evaluation.split);
-        }
-    }
-    names
-}
-
-fn evaluations(all: &[Evaluation]) -> String {
-    if all.is_empty() {
-        return String::new();
-    }
-    let mut text = String::from("<h2>Retrieval</h2>\n");
-    for split in splits(all) {
-        text += &table(split, &all.iter().filter(|found| found.split == split).collect::<Vec<_>>());
-    }
-    text
-}
-
-fn table(split: &str, rows: &[&Evaluation]) -> String {
-    let last = rows[rows.len() - 1];
-    let pool = match (last.images, last.captions) {
-        (0, _) | (_, 0) => String::new(),
-        (images, captions) => {
-            format!(": {}, {}", counted(images as usize, "image"), counted(captions as usize, "caption"))
-        }
-    };
-    let columns = "<th class=\"start\">R@1 %</th><th>R@5 %</th><th>R@10 %</th><th>median rank</th>";
-    let mut text = format!(
-        "<div class=\"wide\"><table>\n<caption><b>{}</b>{pool}</caption>\n<thead><tr><th></th>\
-         <th class=\"start\" colspan=\"4\">text → image</th><th class=\"start\" colspan=\"4\">image → text</th></tr>\n\
-         <tr><th>after step</th>{columns}{columns}</tr></thead>\n<tbody>\n",
-        escape(split)
-    );
-    for (at, row) in rows.iter().enumerate() {
-        let class = if at + 1 == rows.len() { "latest" } else { "earlier" };
-        let both = [row.text_to_image, row.image_to_text].map(cells).concat();
-        let _ = writeln!(text, "<tr class=\"{class}\"><td>{}</td>{both}</tr>", grouped(row.step));
-    }
-    if let Some((text_to_image, image_to_text)) = last.chance() {
-        let both = [text_to_image, image_to_text].map(cells).concat();
-        let _ = writeln!(text, "<tr class=\"chance\"><td>chance</td>{both}</tr>");
-    }
-    text + "</tbody></table></div>\n"
-}
-
-fn cells(recalls: Recalls) -> String {
-    let known = |value: f64, text: String| if value.is_finite() { text } else { "–".to_owned() };
-    let percent = |share: f64| known(share, format!("{:.1}", 100.0 * share));
-    let rank = known(recalls.median_rank, format!("{}", (recalls.median_rank * 10.0).round() / 10.0));
-    format!(
-        "<td class=\"start\">{}</td><td>{}</td><td>{}</td><td>{rank}</td>",
-        percent(recalls.at_1),
-        percent(recalls.at_5),
-        percent(recalls.at_10)
-    )
-}
-
 impl Evaluation {
+    /// Recall@1, 5 and 10 of both directions together, in per cent: up to 600.
+    pub fn sum(&self) -> f64 {
+        100.0
+            * [self.text_to_image, self.image_to_text]
+                .iter()
+                .map(|way| way.at_1 + way.at_5 + way.at_10)
+                .sum::<f64>()
+    }
+
     /// What random orders would reach, text → image and image → text; `None` where counts are unknown.
     pub fn chance(&self) -> Option<(Recalls, Recalls)> {
         let captions_per_image = (self.captions as f64 / self.images as f64).round().max(1.0) as u64;
@@ -298,6 +187,7 @@ mod tests {
             wait_seconds,
             skipped_steps: 0,
             peak_memory_mb: None,
+            wait_share: 0.001,
             data: Default::default(),
         }
     }
@@ -309,6 +199,7 @@ mod tests {
             split: "val".into(),
             images: 1000,
             captions: 5000,
+            weights: Some(Weights::Model),
             text_to_image: recalls,
             image_to_text: Recalls { at_1: f64::NAN, ..recalls },
         }
@@ -348,6 +239,31 @@ mod tests {
     }
 
     #[test]
+    fn the_best_row_of_val_and_rows_of_averages_are_marked() {
+        let average = Evaluation { weights: Some(Weights::Ema), ..evaluation(200) };
+        let other = Evaluation { split: "test".into(), ..evaluation(200) };
+        let page = html(&Report {
+            evaluations: vec![evaluation(100), average, other],
+            best: Some(200),
+            ..Report::default()
+        });
+        assert!(page.contains("<td>100</td>"));
+        assert_eq!(page.matches("✓ best").count(), 1);
+        let marked = "<td>200 <span class=\"note\">average</span> <span class=\"mark\">✓ best</span></td>";
+        assert!(page.contains(marked), "{page}");
+    }
+
+    #[test]
+    fn recalls_have_curves_once_there_are_two_evaluations() {
+        let sum = |evaluations: Vec<Evaluation>| {
+            let page = html(&Report { curves: vec![line(0, "a", 1.0)], evaluations, ..Report::default() });
+            page.matches("<b>Recall sum</b>").count()
+        };
+        assert_eq!(sum(vec![evaluation(100)]), 0);
+        assert_eq!(sum(vec![evaluation(100), evaluation(200)]), 1);
+    }
+
+    #[test]
     fn every_text_from_the_run_is_escaped() {
         let hit = |right| Hit {
             key: "<k>".into(),
@@ -365,6 +281,7 @@ mod tests {
             facts: vec![("<script>".into(), "<script>".into())],
             curves: vec![line(0, "<script>", 1.0), line(1, "<script>2", 1.0)],
             evaluations: vec![Evaluation { split: "<script>".into(), ..evaluation(1) }],
+            best: None,
             searches,
             config_toml: "# <script>".into(),
         });

@@ -10,6 +10,7 @@ use super::pictures::{self, Shown};
 use super::report::{self, Evaluation, Query, Report, Search};
 use super::results::Hit;
 use crate::shard::Dataset;
+use crate::train::checkpoint::{self, Checkpoint, Weights};
 use crate::train::embed::Split;
 use crate::train::metrics::StepLine;
 use crate::train::recall::{Direction, Recalls, cosine};
@@ -35,14 +36,16 @@ pub fn page(
     let mut metrics = report::read_metrics(&run.join("metrics.jsonl"))?;
     let step = trained.checkpoint.state.step;
     metrics.evaluations.retain(|evaluation| (evaluation.split.as_str(), evaluation.step) != (name, step));
-    metrics.evaluations.push(evaluation(step, name, recalls));
+    metrics.evaluations.push(evaluation(step, name, trained.weights, recalls));
     let config = run.join("config.toml");
     let config_toml =
         fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
+    let best = checkpoint::best(run);
     let title = run.file_name().map_or("run".into(), |name| name.to_string_lossy());
     Ok(report::html(&Report {
         title: format!("Training run: {title}"),
-        facts: facts(trained, &metrics.curves),
+        facts: [facts(trained, &metrics.curves), best_fact(&best)].concat(),
+        best: best.ok().flatten().map(|best| best.state.step),
         searches: searches(dataset, name, split)?,
         curves: metrics.curves,
         evaluations: metrics.evaluations,
@@ -50,7 +53,20 @@ pub fn page(
     }))
 }
 
-fn evaluation(step: u64, split: &str, recalls: &Recalls) -> Evaluation {
+/// The best checkpoint, or what is wrong with it; nothing where the run has none.
+fn best_fact(best: &Result<Option<Checkpoint>>) -> Vec<(String, String)> {
+    let value = match best {
+        Ok(None) => return Vec::new(),
+        Ok(Some(best)) => {
+            let sum = 100.0 * best.state.recall_sum.unwrap_or_default();
+            format!("after step {}, recall sum {sum:.1} of 600", grouped(best.state.step))
+        }
+        Err(error) => format!("{error:#}"),
+    };
+    vec![("Best on val".to_owned(), value)]
+}
+
+fn evaluation(step: u64, split: &str, weights: Weights, recalls: &Recalls) -> Evaluation {
     let direction = |of: &Direction| report::Recalls {
         at_1: of.recall_1,
         at_5: of.recall_5,
@@ -62,6 +78,7 @@ fn evaluation(step: u64, split: &str, recalls: &Recalls) -> Evaluation {
         split: split.to_owned(),
         images: recalls.images as u64,
         captions: recalls.captions as u64,
+        weights: Some(weights),
         text_to_image: direction(&recalls.text_to_image),
         image_to_text: direction(&recalls.image_to_text),
     }
@@ -72,6 +89,7 @@ fn facts(trained: &Trained, curves: &[StepLine]) -> Vec<(String, String)> {
     let mut facts = vec![
         fact("Parameters", grouped(trained.parameters())),
         fact("Batch", format!("{} pairs", trained.config.data.batch)),
+        fact("Weights shown", shown(trained)),
     ];
     let rates: Vec<f64> =
         curves.iter().map(|line| line.pairs_per_second).filter(|rate| rate.is_finite()).collect();
@@ -86,6 +104,11 @@ fn facts(trained: &Trained, curves: &[StepLine]) -> Vec<(String, String)> {
         facts.push(fact("Waiting for data", format!("{:.1}% of it", 100.0 * waited / seconds.max(1e-9))));
     }
     facts
+}
+
+fn shown(trained: &Trained) -> String {
+    let average = if trained.weights == Weights::Ema { "moving average " } else { "" };
+    format!("{average}after step {}", grouped(trained.checkpoint.state.step))
 }
 
 fn searches(dataset: &Dataset, name: &str, split: &Split) -> Result<Vec<Search>> {

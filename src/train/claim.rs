@@ -32,7 +32,7 @@ pub fn claim(run: &Path, config: &Config, resume: bool) -> Result<Config> {
 }
 
 /// The first key in which two configs differ, with both values.
-fn difference(old: &Config, new: &Config) -> Result<Option<String>> {
+pub(super) fn difference(old: &Config, new: &Config) -> Result<Option<String>> {
     let (old, new) = (Table::try_from(old)?, Table::try_from(new)?);
     Ok(first(&Value::Table(old), &Value::Table(new), ""))
 }

@@ -240,6 +240,9 @@ pub struct Optim {
     pub clip_grad: f64,
     /// Largest scale (temperature's inverse).
     pub max_scale: f64,
+    /// Decay of an exponential moving average of the weights; absent = none is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
 }
 
 /// Base learning rates.
@@ -357,6 +360,7 @@ impl Default for Optim {
             schedule: Decay::Cosine,
             clip_grad: 0.0,
             max_scale: 100.0,
+            ema: None,
         }
     }
 }

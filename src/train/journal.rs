@@ -2,7 +2,7 @@
 //! later, so that the device is never waited for.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -11,6 +11,7 @@ use super::config::{Config, OnBadSample};
 use super::metrics::{DataLine, EvaluationLine, Log, StepLine};
 use super::skip::Skips;
 use super::stages::Part;
+use super::tensorboard::Events;
 use super::trainer::{Outcome, Trainer};
 use crate::files::sha256_hex;
 use crate::load::{Batch, Gauges, Keys};
@@ -19,6 +20,7 @@ use crate::progress::{Progress, Verbosity};
 /// The log and the bar of a run.
 pub struct Journal {
     metrics: Log,
+    events: Events,
     /// Where bad samples end no run.
     bad: Option<BadSamples>,
     progress: Progress,
@@ -46,13 +48,20 @@ impl Journal {
         rows: u64,
         verbosity: Verbosity,
     ) -> Result<Self> {
-        let (metrics, _) = Log::open(&run.join("metrics.jsonl"), steps)?;
+        let (metrics, kept) = Log::open(&run.join("metrics.jsonl"), steps)?;
+        let mut events = Events::open(run, steps)?;
+        if let Some(line) = kept.last().and_then(|line| serde_json::from_str::<EvaluationLine>(line).ok())
+            && line.step == steps
+        {
+            events.evaluation(&line)?; // a reader forgets what is not before `steps`
+        }
         let bad = match config.data.on_bad_sample {
             OnBadSample::Stop => None,
             OnBadSample::Skip => Some(BadSamples::open(&run.join("bad_samples.jsonl"), steps, rows)?),
         };
         let journal = Self {
             metrics,
+            events,
             bad,
             progress: Progress::new("training", "steps", total, verbosity),
             log_every: config.run.log_every,
@@ -95,6 +104,7 @@ impl Journal {
         self.flush()?;
         self.pairs += batch.rows();
         let seconds = self.since.elapsed().as_secs_f64().max(1e-9);
+        let wait_seconds = self.gauges.wait_seconds - self.logged.wait_seconds;
         let line = StepLine {
             step,
             epoch: batch.epoch,
@@ -106,7 +116,8 @@ impl Journal {
             grad_norm: 0.0,
             scale: 0.0,
             pairs_per_second: self.pairs as f64 / seconds,
-            wait_seconds: self.gauges.wait_seconds - self.logged.wait_seconds,
+            wait_seconds,
+            wait_share: wait_seconds / seconds,
             skipped_steps: 0,
             peak_memory_mb: peak_memory(trainer)?,
             data: self.data(batch),
@@ -144,35 +155,43 @@ impl Journal {
             let step = line.step;
             self.progress.say(&format!("step {step} is skipped: its loss or gradient is not finite"));
         }
-        let share = 100.0 * self.gauges.wait_seconds / self.began.elapsed().as_secs_f64().max(1e-9);
-        self.progress.add(1, || format!("loss {:.3}, {share:.1}% waiting for data", line.loss));
+        let (loss, rate, share) = (line.loss, line.pairs_per_second, self.waited());
+        self.progress.add(1, || format!("loss {loss:.3}, {rate:.1} pairs/s, {share:.1}% waiting for data"));
         if line.step.is_multiple_of(self.log_every) {
             line.grad_norm = outcome.grad_norm.double_value(&[]);
             line.scale = outcome.scale.double_value(&[]);
             self.metrics.write(&line)?;
+            self.events.step(&line)?;
         }
         Ok(())
     }
 
-    /// Writes an evaluation.
+    /// Per cent of this process's time in steps that went by waiting for batches.
+    fn waited(&self) -> f64 {
+        100.0 * self.gauges.wait_seconds / self.began.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    /// Writes an evaluation, whose time counts as none of the steps'.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn evaluation(&mut self, line: &EvaluationLine) -> Result<()> {
+    pub fn evaluation(&mut self, line: &EvaluationLine, took: Duration) -> Result<()> {
         self.flush()?;
-        self.since = Instant::now();
+        (self.since, self.began) = (self.since + took, self.began + took);
         let (text, image) = (line.recalls.text_to_image.recall_1, line.recalls.image_to_text.recall_1);
         let (text, image) = (100.0 * text, 100.0 * image);
         self.progress.say(&format!(
-            "step {}: recall@1 on val {text:.1}% text→image, {image:.1}% image→text",
-            line.step
+            "step {}: recall@1 on {} {text:.1}% text→image, {image:.1}% image→text",
+            line.step, line.evaluation
         ));
-        self.metrics.write(line)
+        self.metrics.write(line)?;
+        self.events.evaluation(line)
     }
 
-    /// Takes the bar away.
+    /// Takes the bar away and says how much of the time went by waiting for data.
     pub fn finish(&self) {
         self.progress.finish();
+        self.progress.say(&format!("{:.1}% of the time in steps was waiting for data", self.waited()));
         let bad = self.bad.as_ref().map_or(0, BadSamples::count);
         if bad > 0 {
             self.progress.say(&format!("{bad} bad samples were left out; bad_samples.jsonl names them"));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Weights;
 use super::recall::Recalls;
 use crate::files::write_whole;
 
@@ -34,8 +35,10 @@ pub struct StepLine {
     pub scale: f64,
     /// Pairs a second since the line before.
     pub pairs_per_second: f64,
-    /// Seconds waited for batches since the line before.
+    /// Seconds waited for batches since the line before …
     pub wait_seconds: f64,
+    /// … and which share of the time that was, 0 to 1.
+    pub wait_share: f64,
     /// Steps so far, over the whole run, that changed nothing because loss or gradient was not finite; such a step's
     /// own loss is not a number.
     pub skipped_steps: u64,
@@ -74,6 +77,8 @@ pub struct EvaluationLine {
     pub epoch: u64,
     /// The split.
     pub evaluation: String,
+    /// Which weights were evaluated.
+    pub weights: Weights,
     /// Its figures.
     #[serde(flatten)]
     pub recalls: Recalls,

@@ -45,6 +45,16 @@ pub struct Recalls {
     pub captions: usize,
 }
 
+impl Recalls {
+    /// Recall@1, 5 and 10 of both directions together, 0 to 6: what one checkpoint is better by than another.
+    pub fn sum(&self) -> f64 {
+        [self.text_to_image, self.image_to_text]
+            .iter()
+            .map(|way| way.recall_1 + way.recall_5 + way.recall_10)
+            .sum()
+    }
+}
+
 impl Embedded {
     /// Number of images.
     pub fn len(&self) -> usize {

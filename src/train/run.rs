@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use super::checkpoint::{self, State};
+use super::checkpoint::{self, Checkpoints, Due, Parts, State, Weights};
 use super::config::Config;
+use super::ema::Ema;
 use super::embed::{Encoder, first_five};
 use super::journal::Journal;
 use super::metrics::EvaluationLine;
@@ -66,17 +68,22 @@ pub fn run(request: &Request) -> Result<Ending> {
     let steps_per_epoch = batcher.order().steps();
     let mut trainer = Trainer::new(&config, steps_per_epoch, device)?;
     let total = trainer.plan().total();
+    let mut ema = Ema::of(&config, trainer.store())?;
     let state = |step, skips| State {
         step,
         total,
         skips,
         fingerprints: datasets.iter().map(|dataset| dataset.fingerprint().to_owned()).collect(),
         tokenizer: datasets[0].manifest.tokenizer.clone(),
+        recall_sum: None,
     };
-    let (begin, skips) = resume(&request.run, &mut trainer, &state(0, Skips::default()))?;
+    let mut checkpoints = Checkpoints::open(&request.run, config.run.keep_last)?;
+    let (begin, skips) =
+        resume(&request.run, &config, &state(0, Skips::default()), &mut trainer, ema.as_mut())?;
     if begin == total {
         return Ok(Ending::AlreadyDone(total));
     }
+    let mut best = best_so_far(&request.run, &config, &state(0, Skips::default()));
     let interrupted = listen()?;
     let rows = bad_samples::rows_before(begin, batcher.order());
     let mut journal =
@@ -86,29 +93,38 @@ pub fn run(request: &Request) -> Result<Ending> {
     let mut batches = load::start(batcher, cursor, epochs, config.data.workers, config.data.prefetch);
 
     let mut done = begin;
-    let mut saved = begin;
+    let mut saved = None;
     while done < total && !interrupted.load(Ordering::SeqCst) && !journal.skips().too_many() {
         let batch = batches.next().context("the loader ended early")??;
         journal.batch(&batch, done, batches.gauges())?;
         let outcome = trainer.step(&batch, done);
+        if let Some(ema) = &mut ema {
+            ema.update(trainer.store(), &outcome.skipped);
+        }
         journal.step(&trainer, &batch, done, outcome)?;
         done += 1;
-        if due(done, config.run.eval_every) {
-            evaluate(&trainer, &config, &datasets[0], done, batch.epoch, &mut journal)?;
+        let mut due = Due { step: is_due(done, config.run.checkpoint_every) || done == total, best: None };
+        if is_due(done, config.run.eval_every) {
+            let place = (done, batch.epoch);
+            let sum = evaluate(&trainer, ema.as_ref(), &config, &datasets[0], place, &mut journal)?;
+            due.best = sum.filter(|sum| best.is_none_or(|best| *sum > best));
+            best = due.best.or(best);
         }
-        if due(done, config.run.checkpoint_every) && done < total {
+        if due != Due::default() {
             journal.flush()?;
-            save(&request.run, &state(done, journal.skips()), &trainer, config.run.keep_last)?;
-            saved = done;
+            checkpoints.save(due, state(done, journal.skips()), parts(&trainer, ema.as_ref()))?;
+            saved = due.step.then_some(done).or(saved);
         }
     }
     journal.flush()?;
     let stuck = journal.skips().too_many();
-    if saved < done || done == begin || stuck {
+    if saved != Some(done) || stuck {
         // Whoever goes on from where it was stuck tries as many again.
         let skips = if stuck { journal.skips().tried_again() } else { journal.skips() };
-        save(&request.run, &state(done, skips), &trainer, config.run.keep_last)?;
+        let due = Due { step: true, best: None };
+        checkpoints.save(due, state(done, skips), parts(&trainer, ema.as_ref()))?;
     }
+    checkpoints.finish()?;
     journal.finish();
     ensure!(
         !stuck,
@@ -120,31 +136,42 @@ pub fn run(request: &Request) -> Result<Ending> {
     Ok(if done < total { Ending::Stopped { done, total } } else { Ending::Done(total) })
 }
 
-/// Loads the newest checkpoint, if any; gives back the steps that it has done, and the skipped ones of them.
-fn resume(run: &Path, trainer: &mut Trainer, expected: &State) -> Result<(u64, Skips)> {
-    let Some(found) = checkpoint::latest(run, |note| eprintln!("{note}"))? else {
-        return Ok((0, Skips::default()));
-    };
-    let (name, state) = (found.folder.display(), &found.state);
-    ensure!(
-        state.fingerprints == expected.fingerprints,
-        "{name} was trained on other shards; name the same --data in the same order, or start a new --out"
-    );
-    ensure!(
-        state.total == expected.total,
-        "{name} is of a run of {} steps, this one has {}; start a new --out",
-        state.total,
-        expected.total
-    );
-    trainer.resume(&found)?;
-    Ok((found.state.step, found.state.skips))
+/// Loads the newest checkpoint of this run, if any; gives back the steps that it has done, and the skipped ones of them.
+fn resume(
+    run: &Path,
+    config: &Config,
+    expected: &State,
+    trainer: &mut Trainer,
+    mut ema: Option<&mut Ema>,
+) -> Result<(u64, Skips)> {
+    let found = checkpoint::newest(
+        run,
+        |note| eprintln!("{note}"),
+        |found| {
+            found.check(expected, config)?;
+            trainer.resume(found, ema.as_deref_mut())
+        },
+    )?;
+    Ok(found.map_or_else(Default::default, |found| (found.state.step, found.state.skips)))
 }
 
-fn save(run: &Path, state: &State, trainer: &Trainer, keep: u64) -> Result<()> {
-    checkpoint::save(run, state, trainer.store(), trainer.optimizer(), keep).map(drop)
+/// The recall sum of the best checkpoint so far. One that is torn or foreign is named and does not count.
+fn best_so_far(run: &Path, config: &Config, expected: &State) -> Option<f64> {
+    let found = checkpoint::best(run).and_then(|found| match found {
+        Some(found) => found.check(expected, config).map(|()| found.state.recall_sum),
+        None => Ok(None),
+    });
+    found.unwrap_or_else(|error| {
+        eprintln!("checkpoints/best is left aside: {error:#}");
+        None
+    })
 }
 
-fn due(done: u64, every: u64) -> bool {
+fn parts<'a>(trainer: &'a Trainer, ema: Option<&'a Ema>) -> Parts<'a> {
+    Parts { model: trainer.store(), ema, optimizer: trainer.optimizer() }
+}
+
+fn is_due(done: u64, every: u64) -> bool {
     every > 0 && done.is_multiple_of(every)
 }
 
@@ -156,21 +183,26 @@ fn listen() -> Result<Arc<AtomicBool>> {
     Ok(interrupted)
 }
 
-/// Recalls on `val`, if the dataset has one, as a line of the log.
+/// Recalls on `val`, of the averages where there are some, as a line of the log; gives back their sum, `None` where the
+/// dataset has no `val`.
 fn evaluate(
     trainer: &Trainer,
+    ema: Option<&Ema>,
     config: &Config,
     dataset: &Dataset,
-    step: u64,
-    epoch: u64,
+    (step, epoch): (u64, u64),
     journal: &mut Journal,
-) -> Result<()> {
+) -> Result<Option<f64>> {
     if !dataset.manifest.splits.contains_key("val") {
-        return Ok(());
+        return Ok(None);
     }
-    let (clip, device, kind) = (trainer.clip(), trainer.store().device(), trainer.kind());
+    let began = Instant::now();
+    let (clip, weights) = ema.map_or((trainer.clip(), Weights::Model), |ema| (ema.clip(), Weights::Ema));
+    let (device, kind) = (trainer.store().device(), trainer.kind());
     let split =
         Encoder { clip, device, kind, data: &config.data }.split(dataset, "val", first_five, |_| {})?;
     let recalls = split.embedded.recalls(1);
-    journal.evaluation(&EvaluationLine { step, epoch, evaluation: "val".to_owned(), recalls })
+    let line = EvaluationLine { step, epoch, evaluation: "val".to_owned(), weights, recalls };
+    journal.evaluation(&line, began.elapsed())?;
+    Ok(Some(recalls.sum()))
 }

@@ -71,7 +71,7 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 /// Keys that exist in the contract and do not work yet.
-const NOT_YET: &[&str] = &["data.cache_features", "optim.ema"];
+const NOT_YET: &[&str] = &["data.cache_features"];
 
 /// Keys whose strings are paths.
 const PATHS: &[(&str, &str)] = &[
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_key_that_does_not_work_yet_is_refused() {
-        check_refused("optim.ema=0.999", "`optim.ema` does not work yet; leave it out");
+        check_refused("loss.matching=0.5", "`loss.matching` does not work yet; leave it out");
     }
 
     #[test]
@@ -252,6 +252,7 @@ mod tests {
         check_refused("data.flip=1.5", "data.flip is 1.5; it is a probability");
         check_refused("data.jitter=[0,0,-0.1,0]", "data.jitter's saturation is -0.1; it must be 0 or more");
         check_refused("optim.layer_decay=0", "optim.layer_decay is 0; it must be in (0, 1]");
+        check_refused("optim.ema=1", "optim.ema is 1; it is a decay between 0 and 1, or absent");
         check_refused("data.jitter=[0,0,0,0.6]", "data.jitter's hue is 0.6; it must be in [0, 0.5] turns");
     }
 

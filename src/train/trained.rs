@@ -5,14 +5,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use tch::{Device, Kind, nn};
 
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint::{Checkpoint, Weights, Which};
 use super::config::Config;
 use super::model::clip::Clip;
 use super::{device, settings, trainer, weights};
 use crate::prepare::tokenize::WordPieces;
 use crate::shard::Dataset;
 
-/// The model of a run's newest checkpoint.
+/// Which of a run's weights are used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice {
+    /// The checkpoint.
+    pub checkpoint: Which,
+    /// Its weights; without a choice, the averages where it has them.
+    pub weights: Option<Weights>,
+}
+
+/// The model of one of a run's checkpoints.
 pub struct Trained {
     /// The run's folder.
     pub run: PathBuf,
@@ -20,6 +29,8 @@ pub struct Trained {
     pub config: Config,
     /// Where the weights came from.
     pub checkpoint: Checkpoint,
+    /// Which of its weights they are.
+    pub weights: Weights,
     /// Where it lives.
     pub device: Device,
     clip: Clip,
@@ -27,21 +38,23 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// Opens the newest whole checkpoint of a run.
+    /// Opens one checkpoint of a run, by default the newest whole one.
     ///
     /// # Errors
-    /// If the folder is no run, or has no checkpoint yet.
-    pub fn open(run: &Path, device_name: &str) -> Result<Self> {
+    /// If the folder is no run, or has no such checkpoint.
+    pub fn open(run: &Path, device_name: &str, choice: Choice) -> Result<Self> {
         ensure!(run.is_dir(), "--run: no folder at {}", run.display());
-        let mut config = settings::read(&run.join("config.toml")).context("--run")?;
-        (config.model.image_weights, config.model.text_weights, config.model.init) = (None, None, None);
-        let found = checkpoint::latest(run, |note| eprintln!("{note}"))?;
-        let checkpoint = found.with_context(|| format!("--run: {} has no checkpoint", run.display()))?;
+        let config = settings::read(&run.join("config.toml")).context("--run")?.without_weights();
         let device = device::parse(device_name)?;
         device::set_threads(config.run.threads);
         let (store, clip) = trainer::build(&config, device)?;
-        weights::load_all(&store, &checkpoint.model())?;
-        Ok(Self { run: run.to_owned(), config, checkpoint, device, clip, store })
+        let mut weights = Weights::Model;
+        let checkpoint = choice.checkpoint.open(run, |found| {
+            let (file, which) = found.weights(choice.weights)?;
+            weights = which;
+            weights::load_all(&store, &file)
+        })?;
+        Ok(Self { run: run.to_owned(), config, checkpoint, weights, device, clip, store })
     }
 
     /// The model.

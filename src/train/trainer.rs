@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor, nn};
 use super::augment::{self, Augmentation};
 use super::checkpoint::Checkpoint;
 use super::config::{Config, LossKind, Precision};
+use super::ema::Ema;
 use super::grad_cache::{self, MicroBatch};
 use super::layer_decay::LayerDecay;
 use super::loss;
@@ -103,14 +104,12 @@ impl Trainer {
         Ok(Self { config, store, clip, optimizer, plan, schedule, layer_decay, statistics, set_for: None })
     }
 
-    /// Takes over weights and optimiser state.
+    /// Takes over weights, their averages and optimiser state.
     ///
     /// # Errors
     /// If they are another model's.
-    pub fn resume(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        checkpoint
-            .load(&self.store, &mut self.optimizer)
-            .with_context(|| format!("{}", checkpoint.folder.display()))
+    pub fn resume(&mut self, checkpoint: &Checkpoint, ema: Option<&mut Ema>) -> Result<()> {
+        checkpoint.load(&self.store, &mut self.optimizer, ema)
     }
 
     /// The stages.

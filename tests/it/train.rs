@@ -13,6 +13,8 @@ use serde_json::Value;
 
 mod bad_samples;
 mod compute;
+mod events;
+mod kept;
 mod kill;
 mod losses;
 mod skip;
@@ -46,25 +48,32 @@ struct Ran {
 
 impl World {
     fn new() -> Self {
-        let world = Self { folder: tempfile::tempdir().unwrap() };
         let captions = format!("{PHOTOS}/captions.txt");
-        let shards = world.path("shards");
-        let out = shards.to_str().unwrap();
-        let args = [
-            "flickr30k",
-            "--images",
-            PHOTOS,
-            "--captions",
-            &captions,
-            "--out",
-            out,
-            "--size",
-            "32",
-            "--quiet",
-        ];
-        let ran = run(env!("CARGO_BIN_EXE_prepare"), &args);
+        Self { folder: tempfile::tempdir().unwrap() }.prepared(&["flickr30k", "--captions", &captions])
+    }
+
+    /// The same rows in the split `val` too.
+    fn with_val() -> Self {
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        let mut rows = csv::Reader::from_path(format!("{PHOTOS}/captions.txt")).unwrap();
+        let mut table = csv::Writer::from_path(world.path("pairs.csv")).unwrap();
+        table.write_record(["image", "caption", "split"]).unwrap();
+        for row in rows.records().map(Result::unwrap) {
+            ["train", "val"].iter().for_each(|split| table.write_record([&row[0], &row[1], split]).unwrap());
+        }
+        table.flush().unwrap();
+        let table = world.path("pairs.csv");
+        let columns = ["--key-column", "image", "--split-column", "split"];
+        world.prepared(&[&["table", "--table", table.to_str().unwrap()][..], &columns].concat())
+    }
+
+    /// Prepares the photographs from a source into small shards.
+    fn prepared(self, source: &[&str]) -> Self {
+        let shards = self.path("shards");
+        let more = ["--images", PHOTOS, "--out", shards.to_str().unwrap(), "--size", "32", "--quiet"];
+        let ran = run(env!("CARGO_BIN_EXE_prepare"), &[source, &more].concat());
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-        world
+        self
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -170,6 +179,7 @@ fn a_line_has_what_the_contract_names_and_a_frozen_tower_has_no_rate() {
         "pairs_per_second",
         "wait_seconds",
         "skipped_steps",
+        "wait_share",
         "queued",
         "full_seconds",
         "read_mb",
@@ -293,7 +303,7 @@ fn a_finished_run_is_not_overwritten_and_other_shards_are_refused() {
     let args = ["flickr30k", "--images", PHOTOS, "--captions", &captions, "--size", "40", "--quiet", "--out"];
     check_done(&run(env!("CARGO_BIN_EXE_prepare"), &[&args[..], &[shards.to_str().unwrap()]].concat()));
     let ran = world.train("run", &["--set", "run.steps=1", "--resume"]);
-    assert!(ran.stderr.contains("was trained on other shards"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it was trained on other shards"), "{}", ran.stderr);
 }
 
 /// What `train`'s own loader delivers in epoch 1, and what `shards order` says of it.

@@ -38,6 +38,12 @@ impl Config {
             "optim.max_scale is {}; it must be positive",
             self.optim.max_scale
         );
+        if let Some(decay) = self.optim.ema {
+            ensure!(
+                decay > 0.0 && decay < 1.0,
+                "optim.ema is {decay}; it is a decay between 0 and 1, or absent"
+            );
+        }
         ensure!(
             self.model.dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
             "model.dropout must be in [0, 1)"
@@ -98,6 +104,13 @@ impl Config {
             "loss.contrastive and loss.matching are both 0; there is nothing to learn from"
         );
         Ok(())
+    }
+
+    /// This config without files of weights: for a model that gets its own from elsewhere.
+    pub fn without_weights(&self) -> Self {
+        let mut config = self.clone();
+        (config.model.image_weights, config.model.text_weights, config.model.init) = (None, None, None);
+        config
     }
 
     /// The steps that `run.steps` and `run.epochs` allow.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use pairmill::files::sha256_hex;
 use serde_json::Value;
 
+use super::events::scalars;
 use super::{World, check_done, lines, run};
 
 const STEPS: u64 = 40;
@@ -24,8 +26,13 @@ fn written(world: &World, name: &str) -> BTreeMap<u64, Value> {
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(is_of_step)
         .map(|line| (line["step"].as_u64().unwrap(), line))
         .collect()
+}
+
+fn is_of_step(line: &Value) -> bool {
+    line["evaluation"].is_null()
 }
 
 /// What a line says of a step that is the same whenever the step is done.
@@ -70,11 +77,13 @@ fn ordered(world: &World, steps_per_epoch: u64) -> Vec<String> {
 
 #[test]
 fn a_run_that_is_killed_at_random_steps_sees_the_keys_of_one_that_is_not() {
-    let world = World::new();
+    let world = World::with_val();
     let steps = format!("run.steps={STEPS}");
-    let sets = ["--set", &steps, "--set", "run.checkpoint_every=3", "--set", "run.keep_last=2"];
+    let sets = [&steps[..], "run.checkpoint_every=3", "run.keep_last=2", "run.eval_every=2", "optim.ema=0.9"];
+    let sets: Vec<&str> = sets.into_iter().flat_map(|set| ["--set", set]).collect();
     check_done(&world.train("whole", &sets));
-    let whole: Vec<[Value; 3]> = lines(&world.path("whole")).iter().map(seen).collect();
+    let whole: Vec<[Value; 3]> =
+        lines(&world.path("whole")).iter().filter(|line| is_of_step(line)).map(seen).collect();
     let digests: Vec<&str> = whole.iter().map(|[_, keys, _]| keys.as_str().unwrap()).collect();
     assert_eq!(digests, ordered(&world, 3), "`shards order` prints what `train` sees");
 
@@ -98,9 +107,29 @@ fn a_run_that_is_killed_at_random_steps_sees_the_keys_of_one_that_is_not() {
         }
     }
     check_done(&world.train("broken", &resumed));
-    let broken: Vec<[Value; 3]> = lines(&world.path("broken")).iter().map(seen).collect();
-    assert_eq!(broken, whole, "every step once, with its keys and its loss");
-    let weights =
-        |run: &str| fs::read(world.path(run).join("checkpoints/step-00000040/model.safetensors")).unwrap();
-    assert!(weights("whole") == weights("broken"), "the weights differ");
+    let of_both = |of: &dyn Fn(&Path) -> Vec<Value>| ["whole", "broken"].map(|run| of(&world.path(run)));
+    let steps = |run: &Path| lines(run).iter().filter(|line| is_of_step(line)).flat_map(seen).collect();
+    let [undisturbed, broken] = of_both(&steps);
+    assert_eq!(broken, undisturbed, "every step once, with its keys and its loss");
+    let evaluations = |run: &Path| lines(run).into_iter().filter(|line| !is_of_step(line)).collect();
+    let [undisturbed, broken] = of_both(&evaluations);
+    assert_eq!((broken.len(), broken), (20, undisturbed), "every evaluation once, with its recalls");
+    let points = |run: &str| {
+        let mut all = scalars(&world.path(run));
+        all.retain(|(tag, _), _| !tag.starts_with("data/"));
+        assert!(all.values().all(|values| values.len() == 1), "a point is there twice");
+        all
+    };
+    assert_eq!(points("broken"), points("whole"), "the events, too, have every point once");
+    for (checkpoint, file) in [
+        ("step-00000040", "model.safetensors"),
+        ("step-00000040", "ema.safetensors"),
+        ("step-00000040", "optimizer.safetensors"),
+        ("best", "ema.safetensors"),
+        ("best", "state.json"),
+    ] {
+        let bytes =
+            |run: &str| fs::read(world.path(run).join("checkpoints").join(checkpoint).join(file)).unwrap();
+        assert!(bytes("whole") == bytes("broken"), "{file} of {checkpoint} differs");
+    }
 }

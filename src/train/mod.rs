@@ -7,7 +7,10 @@ mod claim;
 pub mod config;
 pub mod device;
 pub mod embed;
+pub mod export;
 pub mod feed;
+pub mod hub;
+pub mod index;
 mod journal;
 pub mod loss;
 pub mod metrics;
@@ -22,5 +25,6 @@ pub mod stages;
 pub mod trained;
 pub mod trainer;
 pub mod weights;
+pub mod zero_shot;
 
 pub use run::{Ending, Request, run};

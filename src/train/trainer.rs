@@ -12,7 +12,7 @@ use super::model::clip::{Clip, Layout, ModelConfig, normalise_pixels, normalise_
 use super::optim::{AdamW, AdamWConfig};
 use super::schedule::Schedule;
 use super::stages::{Part, Plan, Span};
-use super::weights;
+use super::{hub, weights};
 use crate::load::Batch;
 use crate::seed::{Purpose, seed_for};
 
@@ -52,14 +52,15 @@ pub fn build(config: &Config, device: Device) -> Result<(nn::VarStore, Clip)> {
     let text = model.text.config(model.dropout)?;
     let (embed_dim, pooling) = (model.embed_dim, model.pooling);
     let clip = Clip::new(&store, &ModelConfig { image: model.image.config(), text, embed_dim, pooling });
+    let local = |path| hub::local(path, "model.safetensors");
     if let Some(path) = &model.image_weights {
-        weights::load_image(&store, path).context("model.image_weights")?;
+        local(path).and_then(|path| weights::load_image(&store, &path)).context("model.image_weights")?;
     }
     if let Some(path) = &model.text_weights {
-        weights::load_text(&store, path).context("model.text_weights")?;
+        local(path).and_then(|path| weights::load_text(&store, &path)).context("model.text_weights")?;
     }
     if let Some(path) = &model.init {
-        weights::load_all(&store, path).context("model.init")?;
+        local(path).and_then(|path| weights::load_all(&store, &path)).context("model.init")?;
     }
     Ok((store, clip))
 }

@@ -11,7 +11,10 @@ use pairmill::train::{feed, settings};
 use serde_json::Value;
 
 mod bad_samples;
+mod export;
+mod hub;
 mod kill;
+mod zero_shot;
 
 use crate::shards::listed;
 

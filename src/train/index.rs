@@ -165,7 +165,7 @@ impl Index {
             .collect::<Result<_>>()
             .with_context(what)?;
         let index = Self { parts: parts.into_iter().flatten().collect(), dim };
-        ensure!(index.len() > 0, "--index: {} has no image", path.display());
+        ensure!(!index.is_empty(), "--index: {} has no image", path.display());
         Ok(index)
     }
 

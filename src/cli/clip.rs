@@ -1,5 +1,8 @@
 //! `clip`: flags in, results out.
 
+mod evaluate;
+mod export;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -9,15 +12,16 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use crate::files::write_whole;
 use crate::progress::{Progress, Verbosity};
 use crate::shard::Dataset;
-use crate::show::{pictures, results, run as run_page};
+use crate::show::{pictures, results};
 use crate::store::Location;
 use crate::train::checkpoint::{Weights, Which};
-use crate::train::embed::{Encoder, embed, first_five};
-use crate::train::recall::{Direction, Recalls};
-use crate::train::search::{Found, Search, search};
+use crate::train::embed::embed;
+use crate::train::index::Found;
+use crate::train::search::{Search, search};
 use crate::train::trained::{Choice, Trained};
 
-/// Use a trained run: evaluate it, embed a split, search in it
+
+/// Use a trained run: evaluate it, embed a split, search in it, export it
 #[derive(Parser)]
 #[command(name = "clip", version)]
 pub struct Args {
@@ -27,9 +31,10 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    Evaluate(EvaluateArgs),
+    Evaluate(evaluate::Args),
     Embed(EmbedArgs),
     Search(SearchArgs),
+    Export(export::Args),
 }
 
 #[derive(ClapArgs)]
@@ -53,38 +58,6 @@ struct Common {
     /// No progress on stderr
     #[arg(long)]
     quiet: bool,
-}
-
-/// Recall@1, 5, 10 and median rank of a split, text → image and image → text
-///
-/// The protocol of COCO and Flickr30k: clean view, centre crop, the first five original captions of an image; ties
-/// count against us.
-///
-/// Example: clip evaluate --run run --data shards --split test
-#[derive(ClapArgs)]
-struct EvaluateArgs {
-    #[command(flatten)]
-    common: Common,
-
-    /// A folder that `prepare` made
-    #[arg(long, value_name = "DIR")]
-    data: Location,
-
-    /// The split
-    #[arg(long, value_name = "SPLIT", default_value = "test")]
-    split: String,
-
-    /// Average over so many consecutive equal parts (5 on COCO's 5,000 test images is the 1K protocol)
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    folds: usize,
-
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-
-    /// Also write a page: the run's curves, these figures, sample retrievals with pictures
-    #[arg(long, value_name = "PAGE.html")]
-    html: Option<PathBuf>,
 }
 
 /// Embeddings of a split's images and captions as a Parquet table (key, kind, text, embedding)
@@ -151,6 +124,7 @@ impl Args {
             Command::Evaluate(args) => args.run(),
             Command::Embed(args) => args.run(),
             Command::Search(args) => args.run(),
+            Command::Export(args) => args.run(),
         }
     }
 }
@@ -171,46 +145,13 @@ impl Common {
     }
 }
 
-impl EvaluateArgs {
-    fn run(self) -> Result<()> {
-        ensure!(self.folds > 0, "--folds is 0; it is a number of parts");
-        let trained = self.common.open()?;
-        let (dataset, progress) = self.common.dataset(&trained, &self.data, &self.split)?;
-        let count = |images| progress.add(images, String::new);
-        let found = Encoder::of(&trained).split(&dataset, &self.split, first_five, count)?;
-        progress.finish();
-        let images = found.keys.len();
-        ensure!(self.folds <= images, "--folds is {}, the split has {images} images", self.folds);
-        let recalls = found.embedded.recalls(self.folds);
-        if let Some(out) = &self.html {
-            let page = run_page::page(&trained, &dataset, &self.split, &found, &recalls)?;
-            write_whole(out, page.as_bytes()).context("--html")?;
-        }
-        match self.json {
-            true => println!("{}", serde_json::to_string(&recalls)?),
-            false => print(&recalls, &self.split),
-        }
-        Ok(())
-    }
-}
-
-fn print(recalls: &Recalls, split: &str) {
-    println!("{split}: {} images, {} captions", recalls.images, recalls.captions);
-    let line = |name: &str, of: &Direction| {
-        let [one, five, ten] = [of.recall_1, of.recall_5, of.recall_10].map(|share| 100.0 * share);
-        println!("{name}  R@1 {one:5.1}%  R@5 {five:5.1}%  R@10 {ten:5.1}%  median rank {}", of.median_rank);
-    };
-    line("text → image", &recalls.text_to_image);
-    line("image → text", &recalls.image_to_text);
-}
-
 impl EmbedArgs {
     fn run(self) -> Result<()> {
         let trained = self.common.open()?;
         let (dataset, progress) = self.common.dataset(&trained, &self.data, &self.split)?;
-        let found = embed(&trained, &dataset, &self.split, &self.out, &progress)?;
+        let (images, captions) = embed(&trained, &dataset, &self.split, &self.out, &progress)?;
         progress.finish();
-        println!("{} images and {} captions in {}", found.keys.len(), found.texts.len(), self.out.display());
+        println!("{images} images and {captions} captions in {}", self.out.display());
         Ok(())
     }
 }

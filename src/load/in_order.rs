@@ -23,6 +23,10 @@ pub struct EvalBatch {
     pub captions: Vec<Vec<Caption>>,
     /// SHA-256 of each row's source.
     pub sources: Vec<[u8; 32]>,
+    /// What each row kept of its source's columns, as JSON.
+    pub metas: Vec<Option<String>>,
+    /// Rows that are left out because their picture is damaged, where such are skipped.
+    pub bad: Vec<LoadError>,
 }
 
 /// The batches of a split in file order.
@@ -31,6 +35,7 @@ pub struct InOrder<'a> {
     crop: Option<u32>,
     batch: usize,
     next: u64,
+    skips_bad: bool,
     /// Number of the first row of the shard at hand, and its texts.
     texts: (u64, Texts),
 }
@@ -47,36 +52,55 @@ impl Pairs {
     pub fn in_order(&self, crop: Option<u32>, batch: usize) -> Result<InOrder<'_>> {
         assert!(batch > 0, "a batch has at least one row");
         check_crop(self, crop)?;
-        Ok(InOrder { pairs: self, crop, batch, next: 0, texts: (0, Texts::default()) })
+        Ok(InOrder { pairs: self, crop, batch, next: 0, skips_bad: false, texts: (0, Texts::default()) })
     }
 }
 
 impl InOrder<'_> {
+    /// The same, but a row whose picture is damaged is named in [`EvalBatch::bad`], left out of
+    /// everything else, and ends nothing.
+    #[must_use]
+    pub fn skipping_bad(self) -> Self {
+        Self { skips_bad: true, ..self }
+    }
+
     fn make(&mut self) -> Result<EvalBatch, LoadError> {
         let side = self.crop.unwrap_or(self.pairs.side()) as usize;
+        let size = side * side * 3;
         let rows = self.next..self.pairs.rows().min(self.next + self.batch as u64);
         let mut batch = EvalBatch { side, ..EvalBatch::default() };
-        batch.images.resize((rows.end - rows.start) as usize * side * side * 3, 0);
+        batch.images.resize((rows.end - rows.start) as usize * size, 0);
         let mut brush = Brush::default();
-        for (number, out) in rows.zip(batch.images.chunks_exact_mut(side * side * 3)) {
+        for number in rows {
             let row = self.pairs.row(number)?;
-            brush.draw(&row, 0, Window::centre(side), out)?;
-            batch.keys.push(row.key().to_owned());
-            batch.sources.push(*row.source());
-            batch.captions.push(self.captions(number, &row)?);
+            let out = &mut batch.images[batch.keys.len() * size..][..size];
+            match brush.draw(&row, 0, Window::centre(side), out) {
+                Err(error) if self.skips_bad && error.is_of_a_sample() => batch.bad.push(error),
+                drawn => {
+                    drawn?;
+                    batch.keys.push(row.key().to_owned());
+                    batch.sources.push(*row.source());
+                    let (captions, meta) = self.texts(number, &row)?;
+                    batch.captions.push(captions);
+                    batch.metas.push(meta);
+                }
+            }
             self.next += 1;
         }
+        batch.images.truncate(batch.keys.len() * size);
         Ok(batch)
     }
 
-    /// The captions of a row, from the texts of the shard at hand or of the one that begins here.
-    fn captions(&mut self, number: u64, row: &Row) -> Result<Vec<Caption>, LoadError> {
+    /// Captions and meta of a row, from the texts of the shard at hand or of the one that it is of.
+    fn texts(&mut self, number: u64, row: &Row) -> Result<(Vec<Caption>, Option<String>), LoadError> {
         if number >= self.texts.0 + self.texts.1.keys.len() as u64 {
             let (first, reader) = row.clean_file()?;
             let texts = reader.texts().map_err(LoadError::shard)?;
             self.texts = (first, texts);
         }
-        Ok(std::mem::take(&mut self.texts.1.captions[(number - self.texts.0) as usize]))
+        let at = (number - self.texts.0) as usize;
+        let texts = &mut self.texts.1;
+        Ok((std::mem::take(&mut texts.captions[at]), texts.metas[at].take()))
     }
 }
 

@@ -97,13 +97,28 @@ impl WordPieces {
         Ok(encoding.get_ids().iter().map(|&id| id as i32).collect())
     }
 
-    /// Which vocabulary the ids belong to.
-    pub fn id(&self) -> TokenizerId {
+    /// The same as a `tokenizer.json`, as Hugging Face's libraries read it.
+    ///
+    /// # Errors
+    /// If a rule of it has no place in the format.
+    pub fn to_json(&self) -> Result<String> {
+        self.tokenizer.to_string(true).map_err(|error| anyhow!(error))
+    }
+
+    /// Its tokens in the order of their ids.
+    pub fn vocabulary(&self) -> Vec<String> {
         let by_id: BTreeMap<u32, String> =
             self.tokenizer.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect();
-        let vocab_size = by_id.last_key_value().map_or(0, |(id, _)| id + 1);
-        let empty = String::new(); // an id that no token has keeps its line
-        let lines: String = (0..vocab_size).flat_map(|id| [by_id.get(&id).unwrap_or(&empty), "\n"]).collect();
+        let size = by_id.last_key_value().map_or(0, |(id, _)| id + 1);
+        // An id that no token has keeps its line.
+        (0..size).map(|id| by_id.get(&id).cloned().unwrap_or_default()).collect()
+    }
+
+    /// Which vocabulary the ids belong to.
+    pub fn id(&self) -> TokenizerId {
+        let tokens = self.vocabulary();
+        let lines: String = tokens.iter().flat_map(|token| [token.as_str(), "\n"]).collect();
+        let vocab_size = tokens.len() as u32;
         TokenizerId { sha256: sha256_hex(lines.as_bytes()), vocab_size, max_tokens: self.max_tokens as u32 }
     }
 }

@@ -42,6 +42,8 @@ pub struct Texts {
     pub captions: Vec<Vec<Caption>>,
     /// SHA-256 of each row's source.
     pub sources: Vec<[u8; 32]>,
+    /// What each row kept of its source's columns, as JSON.
+    pub metas: Vec<Option<String>>,
 }
 
 /// What a row says of its stored picture.
@@ -176,17 +178,18 @@ impl ShardReader {
         Ok(texts)
     }
 
-    /// Keys, captions and source hashes of all rows, without touching a picture.
+    /// Keys, captions, source hashes and metas of all rows, without touching a picture.
     ///
     /// # Errors
     /// If the columns cannot be read.
     pub fn texts(&self) -> Result<Texts> {
         let mut texts = Texts::default();
-        for batch in self.batches(Some(&["key", "captions", "source_sha256"]))? {
+        for batch in self.batches(Some(&["key", "captions", "source_sha256", "meta"]))? {
             let batch = batch?;
             texts.keys.extend(columns::strings(&batch, "key")?.iter().flatten().map(str::to_owned));
             texts.captions.extend(columns::captions(&batch)?);
             texts.sources.extend(columns::hashes(&batch)?);
+            texts.metas.extend(columns::strings(&batch, "meta")?.iter().map(|meta| meta.map(str::to_owned)));
         }
         ensure!(texts.keys.len() == self.rows(), "{} has rows without a key", self.path.display());
         Ok(texts)

@@ -1,28 +1,26 @@
-//! A split through the model: unit embeddings of its images and captions.
+//! A split through the model: unit embeddings of its images and captions, a batch at a time.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
-use parquet::arrow::ArrowWriter;
 use tch::{Device, Kind, Tensor};
 
-use super::config::Data;
+use super::config::{Data, OnBadSample};
+use super::index::IndexWriter;
 use super::model::Mode;
 use super::model::clip::Clip;
 use super::recall::Embedded;
 use super::trained::Trained;
 use super::trainer::{padded, pixels};
-use crate::files::Pending;
-use crate::load::{EvalBatch, Pairs};
+use crate::load::{EvalBatch, LoadError, Pairs};
 use crate::progress::Progress;
 use crate::sample::{Caption, CaptionKind};
 use crate::shard::Dataset;
 
 /// Images a forward pass while nothing is learnt.
 const BATCH: usize = 64;
+/// Damaged pictures that are named on stderr before the rest is counted.
+const NAMED: usize = 10;
 
 /// A model ready to embed.
 #[derive(Clone, Copy)]
@@ -33,15 +31,17 @@ pub struct Encoder<'a> {
     pub device: Device,
     /// Its floating-point type.
     pub kind: Kind,
-    /// How the images are cropped and the texts cut.
+    /// How the images are cropped, the texts cut, and what a damaged picture does.
     pub data: &'a Data,
 }
 
-/// A split's embeddings with what they are of.
+/// Embeddings of a split's rows, or of some of them, with what they are of.
 #[derive(Debug, Default)]
 pub struct Split {
     /// Key of each image, in file order.
     pub keys: Vec<String>,
+    /// What each image kept of its source's columns, as JSON.
+    pub metas: Vec<Option<String>>,
     /// Text of each caption, by image.
     pub texts: Vec<String>,
     /// The embeddings.
@@ -65,10 +65,11 @@ impl<'a> Encoder<'a> {
         Self { clip, device, kind, data: &trained.config.data }
     }
 
-    /// Embeds a split in file order: clean view, centre crop, the captions that `choose` gives.
+    /// Embeds a split in file order: clean view, centre crop, the captions that `choose` gives. All
+    /// of it is in memory at the end, also keys and texts.
     ///
     /// # Errors
-    /// If the split is missing or a sample cannot be read.
+    /// As [`Encoder::each`].
     pub fn split(
         &self,
         dataset: &Dataset,
@@ -76,53 +77,111 @@ impl<'a> Encoder<'a> {
         choose: fn(&[Caption]) -> Vec<&Caption>,
         progress: impl Fn(u64),
     ) -> Result<Split> {
-        let pairs = Pairs::open(std::slice::from_ref(dataset), split)?;
         let mut found = Split::default();
-        for batch in pairs.in_order(Some(self.data.crop), BATCH)? {
-            let batch = batch?;
-            self.take(&batch, choose, &mut found)?;
-            progress(batch.keys.len() as u64);
-        }
-        ensure!(!found.keys.is_empty(), "the split `{split}` has no image");
-        found.embedded.dim = found.embedded.images.len() / found.keys.len();
+        self.each(dataset, split, choose, |part| {
+            progress(part.keys.len() as u64);
+            found.keys.extend(part.keys);
+            found.metas.extend(part.metas);
+            found.texts.extend(part.texts);
+            found.embedded.append(&part.embedded);
+            Ok(())
+        })?;
         Ok(found)
     }
 
-    fn take(
+    /// Embeds a split in file order and hands it over a batch at a time. Where the config skips
+    /// damaged pictures, they are left out, counted and named on stderr.
+    ///
+    /// # Errors
+    /// If the split is missing or has no image, a sample cannot be read, or `take` fails.
+    pub fn each(
         &self,
-        batch: &EvalBatch,
+        dataset: &Dataset,
+        split: &str,
         choose: fn(&[Caption]) -> Vec<&Caption>,
-        found: &mut Split,
+        mut take: impl FnMut(Split) -> Result<()>,
     ) -> Result<()> {
-        let _guard = tch::no_grad_guard();
-        let images = pixels(&batch.images, batch.side, self.device, self.kind, self.clip.layout());
-        found.embedded.images.extend(floats(&self.clip.encode_image(&images, Mode::Eval))?);
-        let mut chosen: Vec<&Caption> = Vec::new();
-        for (key, captions) in batch.keys.iter().zip(&batch.captions) {
-            let picked = choose(captions);
-            found.embedded.owners.extend(std::iter::repeat_n(found.keys.len(), picked.len()));
-            found.keys.push(key.clone());
-            chosen.extend(picked);
+        let pairs = Pairs::open(std::slice::from_ref(dataset), split)?;
+        let batches = pairs.in_order(Some(self.data.crop), BATCH)?;
+        let batches = match self.data.on_bad_sample {
+            OnBadSample::Stop => batches,
+            OnBadSample::Skip => batches.skipping_bad(),
+        };
+        let (mut images, mut bad) = (0, 0);
+        for batch in batches {
+            let batch = batch?;
+            name_bad(&batch.bad, bad);
+            bad += batch.bad.len();
+            images += batch.keys.len();
+            take(self.part(batch, choose)?)?;
         }
-        for captions in chosen.chunks(4 * BATCH) {
-            found.embedded.captions.extend(self.captions(captions)?);
+        ensure!(
+            images > 0,
+            "the split `{split}` has no image{}",
+            if bad > 0 { " that is whole" } else { "" }
+        );
+        if bad > 0 {
+            eprintln!("{bad} bad samples of {} of the split `{split}` are left out", pairs.rows());
         }
-        found.texts.extend(chosen.into_iter().map(|caption| caption.text.clone()));
         Ok(())
     }
 
-    /// `[captions, dim]`
-    fn captions(&self, captions: &[&Caption]) -> Result<Vec<f32>> {
+    fn part(&self, batch: EvalBatch, choose: fn(&[Caption]) -> Vec<&Caption>) -> Result<Split> {
+        let mut embedded = Embedded { bad_samples: batch.bad.len(), ..Embedded::default() };
+        let mut chosen: Vec<&Caption> = Vec::new();
+        for (image, captions) in batch.captions.iter().enumerate() {
+            let picked = choose(captions);
+            embedded.owners.extend(std::iter::repeat_n(image, picked.len()));
+            chosen.extend(picked);
+        }
+        if !batch.keys.is_empty() {
+            embedded.images = self.images(&batch)?;
+            embedded.dim = embedded.images.len() / batch.keys.len();
+        }
+        let ids: Vec<&[i32]> = chosen.iter().map(|caption| &*caption.tokens.0).collect();
+        embedded.captions = self.texts(&ids)?;
+        let texts = chosen.into_iter().map(|caption| caption.text.clone()).collect();
+        Ok(Split { keys: batch.keys, metas: batch.metas, texts, embedded })
+    }
+
+    /// `[images, dim]`
+    fn images(&self, batch: &EvalBatch) -> Result<Vec<f32>> {
+        let _guard = tch::no_grad_guard();
+        let images = pixels(&batch.images, batch.side, self.device, self.kind, self.clip.layout());
+        floats(&self.clip.encode_image(&images, Mode::Eval))
+    }
+
+    /// Unit embeddings `[texts, dim]` of token ids with `[CLS]` and `[SEP]`.
+    ///
+    /// # Errors
+    /// If libtorch gives something else than numbers.
+    pub fn texts(&self, ids: &[&[i32]]) -> Result<Vec<f32>> {
+        let _guard = tch::no_grad_guard();
+        let mut all = Vec::new();
+        for ids in ids.chunks(4 * BATCH) {
+            let (tokens, mask) = self.padded(ids);
+            all.extend(floats(&self.clip.encode_text(&tokens, &mask, Mode::Eval))?);
+        }
+        Ok(all)
+    }
+
+    fn padded(&self, ids: &[&[i32]]) -> (Tensor, Tensor) {
         let longest = self.data.max_tokens.unwrap_or(usize::MAX);
-        let ids: Vec<Vec<i32>> = captions.iter().map(|caption| cut(&caption.tokens.0, longest)).collect();
+        let ids: Vec<Vec<i32>> = ids.iter().map(|ids| cut(ids, longest)).collect();
         let lengths: Vec<i32> = ids.iter().map(|ids| ids.len() as i32).collect();
         let length = ids.iter().map(Vec::len).max().unwrap_or(0);
         let mut rows = vec![0; ids.len() * length];
         for (row, ids) in rows.chunks_mut(length.max(1)).zip(&ids) {
             row[..ids.len()].copy_from_slice(ids);
         }
-        let (tokens, mask) = padded(&rows, &lengths, length, self.device);
-        floats(&self.clip.encode_text(&tokens, &mask, Mode::Eval))
+        padded(&rows, &lengths, length, self.device)
+    }
+}
+
+/// Names damaged pictures on stderr, up to [`NAMED`] together with the `before` that were.
+fn name_bad(bad: &[LoadError], before: usize) {
+    for error in bad.iter().take(NAMED.saturating_sub(before)) {
+        eprintln!("left out: {error}");
     }
 }
 
@@ -141,8 +200,8 @@ fn floats(embeddings: &Tensor) -> Result<Vec<f32>> {
     Vec::<f32>::try_from(embeddings).context("the embeddings are no floats")
 }
 
-/// Embeds every image and caption of a split into a Parquet table: `key`, `kind` (`image` or
-/// `text`), `text` (null for images), `embedding` (fixed-size list of float32).
+/// Embeds every image and caption of a split into a table for [`super::index::Index`]; gives back
+/// how many there were.
 ///
 /// # Errors
 /// If the split cannot be read or the table not written.
@@ -152,41 +211,16 @@ pub fn embed(
     split: &str,
     out: &Path,
     progress: &Progress,
-) -> Result<Split> {
-    let found =
-        Encoder::of(trained).split(dataset, split, all, |images| progress.add(images, String::new))?;
-    write(&found, out)?;
-    Ok(found)
-}
-
-fn write(split: &Split, out: &Path) -> Result<()> {
-    let all = &split.embedded;
-    let (images, texts) = (split.keys.len(), split.texts.len());
-    let owners = all.owners.iter().map(|&owner| &split.keys[owner]);
-    let keys = StringArray::from_iter_values(split.keys.iter().chain(owners));
-    let kinds = (0..images + texts).map(|row| if row < images { "image" } else { "text" });
-    let nothing = std::iter::repeat_n(None, images);
-    let words = StringArray::from_iter(nothing.chain(split.texts.iter().map(|text| Some(text.as_str()))));
-    let values = Float32Array::from_iter_values(all.images.iter().chain(&all.captions).copied());
-    let item = Arc::new(Field::new("element", DataType::Float32, false));
-    let embeddings = FixedSizeListArray::try_new(item.clone(), all.dim as i32, Arc::new(values), None)?;
-    let schema = Arc::new(Schema::new(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("kind", DataType::Utf8, false),
-        Field::new("text", DataType::Utf8, true),
-        Field::new("embedding", DataType::FixedSizeList(item, all.dim as i32), false),
-    ]));
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(keys),
-        Arc::new(StringArray::from_iter_values(kinds)),
-        Arc::new(words),
-        Arc::new(embeddings),
-    ];
-    let pending = Pending::create(out)?;
-    let mut writer = ArrowWriter::try_new(pending.handle()?, schema.clone(), None)?;
-    writer.write(&RecordBatch::try_new(schema, columns)?)?;
-    writer.close()?;
-    pending.commit()
+) -> Result<(usize, usize)> {
+    let mut table = IndexWriter::create(out, trained.config.model.embed_dim as usize)?;
+    let mut written = (0, 0);
+    Encoder::of(trained).each(dataset, split, all, |part| {
+        progress.add(part.keys.len() as u64, String::new);
+        written = (written.0 + part.keys.len(), written.1 + part.texts.len());
+        table.add(part)
+    })?;
+    table.finish()?;
+    Ok(written)
 }
 
 #[cfg(test)]

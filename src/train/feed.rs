@@ -1,11 +1,12 @@
 //! From datasets and config to the loader, and the check that they speak one vocabulary.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::config::{Config, OnBadSample, Text};
+use super::hub;
 use crate::load::batch::Shape;
 use crate::load::{Batcher, CaptionWeights, Order, OrderSpec, Padding, Pairs, Shuffle, read_keys};
 use crate::prepare::tokenize::WordPieces;
@@ -71,6 +72,7 @@ fn max_tokens(datasets: &[Dataset], config: &Config) -> Result<usize> {
 /// otherwise.
 pub fn check_vocabulary(datasets: &[Dataset], config: &Config) -> Result<()> {
     let Text::Inline(text) = &config.model.text else { bail!("model.text is resolved before") };
+    let weights = config.model.text_weights.as_deref().map(weights_with_vocabulary).transpose()?;
     for dataset in datasets {
         let (shards, root) = (&dataset.manifest.tokenizer, dataset.root.display());
         ensure!(
@@ -80,7 +82,7 @@ pub fn check_vocabulary(datasets: &[Dataset], config: &Config) -> Result<()> {
             shards.vocab_size,
             text.vocab_size
         );
-        if let Some(folder) = config.model.text_weights.as_deref().and_then(vocabulary) {
+        if let Some(folder) = weights.as_deref().and_then(vocabulary) {
             let model =
                 WordPieces::from_file(&folder, 64).with_context(|| format!("{}", folder.display()))?.id();
             ensure!(
@@ -94,8 +96,18 @@ pub fn check_vocabulary(datasets: &[Dataset], config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// Names of a vocabulary's file beside a model's weights.
+const VOCABULARIES: [&str; 2] = ["tokenizer.json", "vocab.txt"];
+
+/// The text weights on this machine, with a vocabulary beside them where their repository has one.
+fn weights_with_vocabulary(path: &Path) -> Result<PathBuf> {
+    let weights = hub::local(path, "model.safetensors").context("model.text_weights")?;
+    hub::fetch_first(path, &VOCABULARIES)?;
+    Ok(weights)
+}
+
 /// The vocabulary beside a model's weights.
-fn vocabulary(weights: &Path) -> Option<std::path::PathBuf> {
+fn vocabulary(weights: &Path) -> Option<PathBuf> {
     let folder = if weights.is_dir() { weights } else { weights.parent()? };
-    ["tokenizer.json", "vocab.txt"].into_iter().map(|name| folder.join(name)).find(|path| path.is_file())
+    VOCABULARIES.into_iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }

@@ -8,8 +8,11 @@ pub mod config;
 pub mod device;
 pub mod ema;
 pub mod embed;
+pub mod export;
 pub mod feed;
 pub mod grad_cache;
+pub mod hub;
+pub mod index;
 mod journal;
 pub mod layer_decay;
 pub mod loss;
@@ -27,5 +30,6 @@ mod tensorboard;
 pub mod trained;
 pub mod trainer;
 pub mod weights;
+pub mod zero_shot;
 
 pub use run::{Ending, Request, run};

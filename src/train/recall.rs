@@ -1,6 +1,7 @@
 //! Retrieval: how far down the list the right one stands.
 
-use rayon::prelude::*;
+mod ranks;
+
 use serde::{Deserialize, Serialize};
 
 /// Embeddings of one split: images in file order, each with its captions.
@@ -14,6 +15,8 @@ pub struct Embedded {
     pub captions: Vec<f32>,
     /// The image of each caption; never falls.
     pub owners: Vec<usize>,
+    /// Rows of the split that are not among them, because their picture is damaged.
+    pub bad_samples: usize,
 }
 
 /// Recalls and ranks of one direction.
@@ -43,6 +46,9 @@ pub struct Recalls {
     pub images: usize,
     /// Captions compared.
     pub captions: usize,
+    /// Images left out as damaged.
+    #[serde(default)]
+    pub bad_samples: usize,
 }
 
 impl Recalls {
@@ -85,7 +91,24 @@ impl Embedded {
             images: self.images[begin * self.dim..end * self.dim].to_vec(),
             captions: self.captions[first * self.dim..last * self.dim].to_vec(),
             owners: self.owners[first..last].iter().map(|owner| owner - begin).collect(),
+            bad_samples: 0,
         }
+    }
+
+    /// Appends other images with their captions.
+    pub fn append(&mut self, more: &Self) {
+        let first = self.len();
+        self.dim = more.dim;
+        self.images.extend_from_slice(&more.images);
+        self.captions.extend_from_slice(&more.captions);
+        self.owners.extend(more.owners.iter().map(|owner| first + owner));
+        self.bad_samples += more.bad_samples;
+    }
+
+    /// For each caption, how many images score at least as high as its own, which is one of them:
+    /// its rank, from 1.
+    pub fn text_ranks(&self) -> Vec<usize> {
+        ranks::ranks(self).0
     }
 
     /// Recalls over all images, or the mean over `folds` consecutive equal parts of them (a
@@ -106,39 +129,20 @@ impl Embedded {
             image_to_text: direction(|part| part.image_to_text),
             images: parts.iter().map(|part| part.images).sum(),
             captions: parts.iter().map(|part| part.captions).sum(),
+            bad_samples: self.bad_samples,
         }
     }
 }
 
 fn whole(all: &Embedded) -> Recalls {
-    let images = all.len();
-    let text_ranks: Vec<usize> = (0..all.owners.len())
-        .into_par_iter()
-        .map(|caption| {
-            let owner = all.owners[caption];
-            let right = cosine(all.caption(caption), all.image(owner));
-            let others = (0..images).filter(|&image| image != owner);
-            1 + others.filter(|&image| cosine(all.caption(caption), all.image(image)) >= right).count()
-        })
-        .collect();
-    let image_ranks: Vec<usize> =
-        (0..images).into_par_iter().filter_map(|image| image_rank(all, image)).collect();
+    let (text_ranks, image_ranks) = ranks::ranks(all);
     Recalls {
         text_to_image: direction(text_ranks),
         image_to_text: direction(image_ranks),
-        images,
+        images: all.len(),
         captions: all.owners.len(),
+        bad_samples: 0,
     }
-}
-
-/// Rank of an image's best own caption among the captions of all others; `None` without a caption.
-fn image_rank(all: &Embedded, image: usize) -> Option<usize> {
-    let first = all.owners.partition_point(|&owner| owner < image);
-    let last = all.owners.partition_point(|&owner| owner <= image);
-    let score = |caption: usize| cosine(all.image(image), all.caption(caption));
-    let best = (first..last).map(score).max_by(f64::total_cmp)?;
-    let others = (0..first).chain(last..all.owners.len());
-    Some(1 + others.filter(|&caption| score(caption) >= best).count())
 }
 
 /// Dot product in double precision, summed in order: equal rows give equal scores, to the bit.
@@ -199,6 +203,7 @@ mod tests {
             images: rows(images),
             captions: rows(images * per_image),
             owners: (0..images * per_image).map(|caption| caption / per_image).collect(),
+            bad_samples: 0,
         }
     }
 
@@ -218,6 +223,7 @@ mod tests {
             images: vec![1.0, 1.0, 1.0],
             captions: vec![1.0, 1.0, 1.0],
             owners: vec![0, 1, 2],
+            bad_samples: 0,
         };
         let recalls = all.recalls(1);
         assert_eq!(recalls.text_to_image.median_rank, 3.0);

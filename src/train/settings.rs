@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use toml::{Table, Value};
 
 use super::config::Config;
+use super::hub;
 use super::model::bert::BertConfig;
 
 /// Every key, by table; what is refused today is in [`NOT_YET`].
@@ -138,6 +139,9 @@ fn read_file(path: &Path) -> Result<Table> {
         let value =
             table.get_mut(*section).and_then(Value::as_table_mut).and_then(|table| table.get_mut(*key));
         if let Some(Value::String(relative)) = value {
+            if hub::is_address(relative) {
+                continue;
+            }
             let joined: PathBuf = folder.join(&*relative);
             *relative = joined.to_string_lossy().into_owned();
         }
@@ -279,6 +283,15 @@ mod tests {
         assert_eq!(config.stage.len(), 1);
         assert_eq!(config.model.init, Some(folder.path().join("weights/all.safetensors")));
         assert_eq!(config.optim.warmup, 5);
+    }
+
+    #[test]
+    fn an_address_on_the_hub_is_relative_to_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, "[model]\ninit = 'hf://somebody/towers'\n").unwrap();
+        let config = resolve(None, Some(&path), &[]).unwrap();
+        assert_eq!(config.model.init, Some("hf://somebody/towers".into()));
     }
 
     #[test]

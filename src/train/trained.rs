@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use tch::{Device, Kind, nn};
+use tch::{Device, Kind, Tensor, nn};
 
 use super::checkpoint::{Checkpoint, Weights, Which};
 use super::config::Config;
@@ -60,6 +60,11 @@ impl Trained {
     /// The model.
     pub fn clip(&self) -> &Clip {
         &self.clip
+    }
+
+    /// Its variables by the names of the model file.
+    pub fn variables(&self) -> Vec<(String, Tensor)> {
+        self.store.variables().into_iter().collect()
     }
 
     /// Number of its parameters, statistics of norms not counted.

@@ -18,7 +18,7 @@ use super::optim::{AdamW, AdamWConfig};
 use super::schedule::Schedule;
 use super::skip::{Statistics, not_finite};
 use super::stages::{Part, Plan, Span};
-use super::weights;
+use super::{hub, weights};
 use crate::load::Batch;
 use crate::seed::{Purpose, seed_for};
 
@@ -68,14 +68,15 @@ pub fn build(config: &Config, device: Device) -> Result<(nn::VarStore, Clip)> {
     };
     let (image, matching) = (model.image.config(), config.loss.matching != 0.0);
     let clip = Clip::new(&store, &ModelConfig { image, text, embed_dim, pooling, logits, matching });
+    let local = |path| hub::local(path, "model.safetensors");
     if let Some(path) = &model.image_weights {
-        weights::load_image(&store, path).context("model.image_weights")?;
+        local(path).and_then(|path| weights::load_image(&store, &path)).context("model.image_weights")?;
     }
     if let Some(path) = &model.text_weights {
-        weights::load_text(&store, path).context("model.text_weights")?;
+        local(path).and_then(|path| weights::load_text(&store, &path)).context("model.text_weights")?;
     }
     if let Some(path) = &model.init {
-        weights::load_all(&store, path).context("model.init")?;
+        local(path).and_then(|path| weights::load_all(&store, &path)).context("model.init")?;
     }
     let layout = if config.run.channels_last { Layout::ChannelsLast } else { Layout::ChannelsFirst };
     let clip = clip.computing(Compute { bf16: config.run.precision == Precision::Bf16, layout });

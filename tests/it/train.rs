@@ -14,10 +14,13 @@ use serde_json::Value;
 mod bad_samples;
 mod compute;
 mod events;
+mod export;
+mod hub;
 mod kept;
 mod kill;
 mod losses;
 mod skip;
+mod zero_shot;
 
 use crate::shards::listed;
 

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{Config, LossKind, Stage, Text};
+use crate::train::hub;
 use crate::train::model::bert::BertConfig;
 
 impl Config {
@@ -128,7 +129,9 @@ impl Text {
     pub fn config(&self, dropout: Option<f64>) -> Result<BertConfig> {
         let config = match self {
             Self::Inline(config) => config.clone(),
-            Self::Path(path) => BertConfig::read(path).context("model.text")?,
+            Self::Path(path) => hub::local(path, "config.json")
+                .and_then(|path| BertConfig::read(&path))
+                .context("model.text")?,
         };
         Ok(match dropout {
             Some(dropout) => config.with_dropout(dropout),

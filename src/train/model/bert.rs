@@ -209,7 +209,9 @@ impl Embeddings {
 
     fn forward(&self, tokens: &Tensor, mode: Mode) -> Tensor {
         let words = Tensor::embedding(&self.words, tokens, PAD, false, false); // [B, L, H]
-        let positions = self.positions.narrow(0, 0, tokens.size()[1]); // [L, H]
+        // By tensors, not by the batch's length: a trace must serve other lengths.
+        let places = tokens.select(0, 0).ones_like().cumsum(0, None) - 1; // [L]: 0, 1, …
+        let positions = self.positions.index_select(0, &places); // [L, H]
         let xs = self.norm.forward(&(words + self.segments.get(0) + positions));
         drop_out(xs, self.dropout, trains(mode, &self.norm.weight))
     }
@@ -262,15 +264,14 @@ impl Layer {
     }
 
     fn attend(&self, xs: &Tensor, mask: &Tensor, mode: Mode) -> Tensor {
-        let (batch, length, hidden) = xs.size3().expect("hidden states are [batch, length, hidden]");
         let split = |linear: &Linear| {
-            linear.forward(xs).view([batch, length, self.heads, hidden / self.heads]).transpose(1, 2) // [B, heads, L, H/heads]
+            linear.forward(xs).unflatten(-1, [self.heads, -1]).transpose(1, 2) // [B, heads, L, H/heads]
         };
         let dropout = if trains(mode, &self.query.weight) { self.attention_dropout } else { 0.0 };
         let (query, key, value) = (split(&self.query), split(&self.key), split(&self.value));
         Tensor::scaled_dot_product_attention(&query, &key, &value, Some(mask), dropout, false, None, false)
             .transpose(1, 2)
-            .reshape([batch, length, hidden])
+            .flatten(2, -1) // [B, L, H]
     }
 }
 

@@ -10,8 +10,9 @@ use super::resnet::{Resnet, ResnetConfig};
 use super::{Mode, constant, normal};
 
 /// ImageNet's mean and standard deviation by channel, of pixels in 0…1.
-const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
-const DEVIATION: [f64; 3] = [0.229, 0.224, 0.225];
+pub const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+/// See [`MEAN`].
+pub const DEVIATION: [f64; 3] = [0.229, 0.224, 0.225];
 
 /// The size of the whole model.
 #[derive(Clone, Debug, PartialEq)]

@@ -38,7 +38,8 @@ impl Ema {
     pub fn update(&mut self, live: &nn::VarStore, skipped: &Tensor) {
         let live = live.variables();
         let _guard = tch::no_grad_guard();
-        let weight = (1.0 - skipped.to_kind(Kind::Double)) * (1.0 - self.decay);
+        let done: Tensor = 1.0 - skipped.to_kind(Kind::Double);
+        let weight = done * (1.0 - self.decay);
         for (name, mut average) in self.store.variables() {
             let _ = average.lerp_tensor_(&live[&name], &weight.to_kind(average.kind()));
         }

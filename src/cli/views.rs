@@ -100,7 +100,7 @@ impl ViewArgs {
             "flip" => self.flip = Some(number(value).context("`flip` is a probability")?),
             "jitter" => self.jitter = Some(list(key, value)?),
             "grayscale" => self.grayscale = Some(number(value).context("`grayscale` is a probability")?),
-            "synonyms" => self.texts.synonyms = Some(number(value).context("`synonyms` is a share")?),
+            "synonyms" => self.texts.synonyms = Some(number(value).context("`synonyms` is a probability")?),
             "wordnet" => self.texts.wordnet = Some(folder(key, value)?),
             "back_translate" => self.texts.back_translate = Some(text(key, value)?),
             "back_translate_cache" => self.texts.back_translate_cache = Some(folder(key, value)?),

@@ -18,7 +18,7 @@ use crate::sample::{Caption, CaptionKind, TokenIds};
 pub struct Phrasing<'a> {
     /// Gives token ids.
     pub tokenizer: &'a WordPieces,
-    /// Where synonyms come from, and the share of words that they replace.
+    /// Where synonyms come from, and the probability that one replaces a word.
     pub synonyms: Option<(&'a Wordnet, f64)>,
     /// Captions there and back.
     pub translations: &'a Translations,
@@ -36,7 +36,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// One that has met no word.
     pub fn new(phrasing: Phrasing<'a>) -> Self {
-        let synonyms = phrasing.synonyms.map(|(wordnet, share)| Synonyms::new(wordnet, share));
+        let synonyms = phrasing.synonyms.map(|(wordnet, p)| Synonyms::new(wordnet, p));
         Self { phrasing, synonyms, words: Words::default() }
     }
 

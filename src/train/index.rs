@@ -244,7 +244,7 @@ fn part(batch: &RecordBatch, dim: usize) -> Result<Part> {
     let lists = lists.context("no column embedding")?;
     ensure!(lists.null_count() == 0, "an image has no embedding");
     let values = lists.values().as_primitive_opt::<Float32Type>().context("embedding is not float32")?;
-    let (first, count) = (lists.value_offset(0) as usize, lists.len() * dim);
+    let (first, count) = (lists.value_offset_at(0), lists.len() * dim);
     Ok(Part { keys: text(&filtered, "key")?, embeddings: values.values().slice(first, count) })
 }
 

@@ -1,6 +1,7 @@
 //! Captions beside the source's own: in the shards, in every view, and in what a training step sees.
 
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,6 +160,29 @@ fn a_rerun_asks_the_filter_for_nothing_that_it_gave_before() {
     assert_eq!(asked(), 12, "another command has nothing yet");
 }
 
+/// Apertium's English–Spanish pair where it is installed, else something that rewords as roughly.
+fn translator() -> &'static str {
+    let there_and_back = "apertium -u eng-spa | apertium -u spa-eng";
+    let listed = Command::new("apertium").arg("-l").output();
+    let pairs = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let has = |pair: &str| pairs.lines().any(|line| line.trim() == pair);
+    if has("eng-spa") && has("spa-eng") { there_and_back } else { "sed 's/ on / in /; s/^A /The /'" }
+}
+
+#[test]
+fn captions_go_there_and_back() {
+    let cache = tempfile::tempdir().unwrap();
+    let (timeout, cache) = (Duration::from_secs(600), Location::local(cache.path()));
+    let filter = Filter { command: translator().into(), timeout, cache };
+    let captions = ["A man is reading a newspaper on a bench .", "A woman wears a blue scarf .", "A cat"];
+    let translate = || filter.translate(captions.into_iter(), Verbosity::Quiet).unwrap();
+    let (first, again) = (translate(), translate());
+    assert!(first.of(captions[0]).is_some_and(|text| text.contains("reading a newspaper in a")));
+    for caption in captions {
+        assert!(first.of(caption) != Some(caption) && first.of(caption) == again.of(caption), "{caption}");
+    }
+}
+
 #[track_caller]
 fn fails(command: &str, timeout: Duration, expected: &str) {
     let cache = tempfile::tempdir().unwrap();
@@ -218,7 +242,7 @@ fn what_comes_back_empty_or_as_it_was_is_no_caption() {
 fn settings_that_are_wrong_are_named() {
     let world = world();
     let fail = |options: &str| world.fail(&format!("{FLICKR} --out out {options}"));
-    assert_eq!(fail("--synonyms 1.5"), "error: --synonyms: a share is between 0 and 1, not 1.5\n");
+    assert_eq!(fail("--synonyms 1.5"), "error: --synonyms: a probability is between 0 and 1, not 1.5\n");
     assert_eq!(
         fail("--synonyms 0.5 --wordnet photos"),
         "error: --wordnet: photos holds no WordNet dictionary (index.noun, data.noun and so on)\n"

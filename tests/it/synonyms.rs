@@ -97,7 +97,7 @@ fn what_a_caption_becomes_depends_on_seed_key_number_and_text_alone() {
 }
 
 #[test]
-fn the_share_says_how_many_words_change() {
+fn the_probability_says_how_many_words_change() {
     let wordnet = wordnet();
     let changed = |share: f64| {
         let mut words = Synonyms::new(&wordnet, share);

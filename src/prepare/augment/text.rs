@@ -20,7 +20,7 @@ use wordnet::Wordnet;
 /// Which captions are derived from the source's own. They stand in every view.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TextSettings {
-    /// Share of a caption's words that synonyms replace, as far as they are safe; 0 is none.
+    /// Probability per word that a synonym replaces it, as far as that is safe; 0 is none.
     pub synonyms: f64,
     /// WordNet's folder; the usual places where `None`.
     pub wordnet: Option<Location>,

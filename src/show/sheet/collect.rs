@@ -20,6 +20,8 @@ pub fn collect(dataset: &Dataset, split: &str, n: usize) -> Result<Vec<SheetRow>
             rows.extend(first_rows(shard, count as usize)?);
         }
     }
+    let padded = dataset.manifest.options["fit"] == "pad";
+    rows.iter_mut().for_each(|row| row.padded = padded);
     Ok(rows)
 }
 
@@ -57,6 +59,7 @@ fn row(sample: &Sample) -> SheetRow {
     SheetRow {
         key: sample.key.clone(),
         source: Some((sample.source_width, sample.source_height)),
+        padded: false,
         views: Vec::new(),
         captions: sample.captions.iter().map(|caption| (caption.kind, caption.text.clone())).collect(),
     }

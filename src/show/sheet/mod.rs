@@ -52,6 +52,8 @@ pub struct SheetRow {
     pub key: String,
     /// Width and height of the source in pixels, where known.
     pub source: Option<(i32, i32)>,
+    /// Whether view 0 has borders that the source has not (`--fit pad`).
+    pub padded: bool,
     /// Views by number.
     pub views: Vec<SheetView>,
     /// Captions of view 0 in the row's order; derived ones follow their originals.

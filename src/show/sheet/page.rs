@@ -1,10 +1,11 @@
 //! The contact sheet as a page.
 
-use std::fmt::Write;
-
-use super::{SheetRow, SheetView, words};
+use super::{SheetRow, SheetView, thumbnails, words};
 use crate::sample::{CaptionKind, Crop};
 use crate::show::page::{counted, escape, frame, picture};
+
+/// Longer side of the clean view where it stands for the source, in pixels.
+const THUMBNAIL: u32 = 96;
 
 /// A page of all rows: the views of a key side by side, below them its key and captions.
 pub fn html(title: &str, rows: &[SheetRow]) -> String {
@@ -23,26 +24,28 @@ pub fn html(title: &str, rows: &[SheetRow]) -> String {
 }
 
 fn article(row: &SheetRow) -> String {
-    let views: String = row.views.iter().map(|view| figure(row, view)).collect();
-    let source = row
+    let source = thumbnail(row);
+    let views: String = row.views.iter().map(|view| figure(row, view, source.as_deref())).collect();
+    let size = row
         .source
         .map(|(width, height)| format!(" <span class=\"whole\">· source {width}×{height}</span>"))
         .unwrap_or_default();
     let captions: String = row.captions.iter().map(|(kind, text)| caption(*kind, text)).collect();
     format!(
-        "<article><div class=\"views\">{views}</div><div><span class=\"key\">{}{source}</span>\
+        "<article><div class=\"views\">{views}</div><div><span class=\"key\">{}{size}</span>\
          <ul class=\"captions\">{captions}</ul></div></article>\n",
         escape(&row.key)
     )
 }
 
-fn figure(row: &SheetRow, view: &SheetView) -> String {
+fn figure(row: &SheetRow, view: &SheetView, thumbnail: Option<&str>) -> String {
     let alt = row.captions.first().map_or("", |(_, text)| text);
     let image = match view.picture.as_ref().and_then(|stored| stored.to_file().ok()) {
         Some(bytes) => picture(&bytes, alt),
         None => "<div class=\"missing\">no picture</div>".to_owned(),
     };
-    let region = view.crop.map(|crop| region(crop, row.source)).unwrap_or_default();
+    let thumbnail = thumbnail.filter(|_| view.view > 0); // view 0 is what it shows
+    let region = view.crop.map(|crop| region(crop, row.source, thumbnail)).unwrap_or_default();
     let swapped: String =
         view.captions.iter().map(|text| format!("<div>here: {}</div>", escape(text))).collect();
     format!(
@@ -52,20 +55,37 @@ fn figure(row: &SheetRow, view: &SheetView) -> String {
     )
 }
 
-/// Where in the source the view lies: a small drawing to scale, and words.
-fn region(crop: Crop, source: Option<(i32, i32)>) -> String {
-    let mut text = String::from("<div class=\"region\">");
-    if let Some((width, height)) = source {
-        let Crop { x, y, width: w, height: h } = crop;
-        let _ = write!(
-            text,
-            "<svg class=\"crop\" viewBox=\"0 0 {width} {height}\" aria-hidden=\"true\">\
-             <rect width=\"{width}\" height=\"{height}\"/>\
-             <rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\"/></svg>"
-        );
-    }
-    let _ = write!(text, "<span>{}</span></div>", words::crop(crop, source));
-    text
+/// What is known of the source: the clean view, small and where it lies in it. `None` where view 0 is not
+/// a part of the source.
+fn thumbnail(row: &SheetRow) -> Option<String> {
+    let clean = row.views.first().filter(|_| !row.padded)?;
+    let ((width, height), crop) = (row.source?, clean.crop?);
+    let small = thumbnails::jpeg(clean.picture.as_ref()?, THUMBNAIL)?;
+    Some(format!("<div {}>{}</div>", placed(crop, width, height), picture(&small, "")))
+}
+
+/// A region of the source as a part of its parent.
+fn placed(crop: Crop, width: i32, height: i32) -> String {
+    let share = |part: f32, whole: i32| 100.0 * part / whole as f32;
+    let (left, top) = (share(crop.x, width), share(crop.y, height));
+    let (wide, high) = (share(crop.width, width), share(crop.height, height));
+    format!("style=\"left:{left:.1}%;top:{top:.1}%;width:{wide:.1}%;height:{high:.1}%\"")
+}
+
+/// Where in the source the view lies: drawn to scale, on what is known of the source, and in words.
+fn region(crop: Crop, source: Option<(i32, i32)>, thumbnail: Option<&str>) -> String {
+    let drawing = source.map(|(width, height)| {
+        let (seen, big) = (thumbnail.unwrap_or_default(), if thumbnail.is_some() { " seen" } else { "" });
+        let frame_of = placed(crop, width, height);
+        format!(
+            "<div class=\"crop{big}\" style=\"aspect-ratio:{width}/{height}\">{seen}<i {frame_of}></i></div>"
+        )
+    });
+    format!(
+        "<div class=\"region\">{}<span>{}</span></div>",
+        drawing.unwrap_or_default(),
+        words::crop(crop, source)
+    )
 }
 
 fn caption(kind: CaptionKind, text: &str) -> String {
@@ -89,6 +109,7 @@ mod tests {
         SheetRow {
             key: "<key>".into(),
             source: Some((640, 480)),
+            padded: false,
             views: vec![view(0, Some(Picture::Rgb(Rgb::new(2, 2, vec![9; 12])))), view(1, None)],
             captions: vec![(CaptionKind::Original, caption.into()), (CaptionKind::Synonym, "a hound".into())],
         }
@@ -121,6 +142,25 @@ mod tests {
         let mut row = row("a dog on the left");
         row.views[1].captions.push("a dog on the right".into());
         assert!(html("sheet", &[row]).contains("<div>here: a dog on the right</div></figcaption>"));
+    }
+
+    #[test]
+    fn a_crop_is_drawn_on_the_clean_view_where_that_is_a_part_of_the_source() {
+        let mut row = row("a dog");
+        row.views[0].crop = Some(Crop { x: 80.0, y: 0.0, width: 480.0, height: 480.0 });
+        row.views[1].crop = Some(Crop { x: 320.0, y: 120.0, width: 160.0, height: 240.0 });
+        let page = html("sheet", &[row.clone()]);
+        assert_self_contained(&page);
+        let (clean, crop) = (
+            "<div class=\"crop seen\" style=\"aspect-ratio:640/480\">\
+             <div style=\"left:12.5%;top:0.0%;width:75.0%;height:100.0%\"><img src=",
+            "<i style=\"left:50.0%;top:25.0%;width:25.0%;height:50.0%\"></i></div>",
+        );
+        assert!(page.contains(clean) && page.contains(crop), "{page}");
+        assert_eq!(page.matches("<img").count(), 2, "the clean view, and once more below the other");
+        row.padded = true;
+        let page = html("sheet", &[row]);
+        assert!(!page.contains("crop seen") && page.contains(crop));
     }
 
     #[test]

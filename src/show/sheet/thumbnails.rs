@@ -79,6 +79,13 @@ fn thumbnail(picture: Option<&Picture>, side: u32) -> RgbImage {
     picture.and_then(decoded).and_then(|picture| fitted(&picture, side)).unwrap_or_else(missing)
 }
 
+/// The same as a JPEG; `None` of a picture that cannot be decoded.
+pub(super) fn jpeg(picture: &Picture, side: u32) -> Option<Vec<u8>> {
+    let small = fitted(&decoded(picture)?, side)?;
+    let small = Rgb::new(small.width(), small.height(), small.into_raw());
+    Picture::Rgb(small).to_file().ok()
+}
+
 fn decoded(picture: &Picture) -> Option<Rgb> {
     match picture {
         Picture::Rgb(picture) => Some(picture.clone()),
@@ -118,7 +125,7 @@ mod tests {
             captions: Vec::new(),
         };
         let views = pictures.into_iter().enumerate().map(view).collect();
-        SheetRow { key: "k".into(), source: None, views, captions: Vec::new() }
+        SheetRow { key: "k".into(), source: None, padded: false, views, captions: Vec::new() }
     }
 
     fn red(width: u32, height: u32) -> Option<Picture> {

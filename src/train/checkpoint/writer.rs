@@ -208,6 +208,7 @@ mod tests {
     use crate::shard::manifest::TokenizerId;
     use crate::train::checkpoint::{best, newest};
     use crate::train::optim::AdamWConfig;
+    use crate::train::skip::Skips;
 
     struct Run {
         folder: TempDir,

@@ -48,7 +48,7 @@ mod tests {
     /// A head that says x·(u·v) for embeddings of length 1: its hidden layer takes u⊙v alone.
     fn head(x: f64) -> (nn::VarStore, Matching) {
         let mut vs = nn::VarStore::new(Device::Cpu);
-        vs.double();
+        vs.set_kind(Kind::Double);
         let head = Matching::new(&(vs.root() / "matching"), 1);
         tch::no_grad(|| {
             let variables = vs.variables();

@@ -69,7 +69,7 @@ mod tests {
     /// A model with everything that a loss may ask for.
     fn clip() -> (nn::VarStore, Clip) {
         let mut vs = nn::VarStore::new(Device::Cpu);
-        vs.double();
+        vs.set_kind(Kind::Double);
         tch::manual_seed(3);
         let text = "vocab_size = 9\nhidden_size = 4\nnum_hidden_layers = 1\nnum_attention_heads = 1";
         let clip = Clip::new(

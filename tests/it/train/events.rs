@@ -30,7 +30,7 @@ fn record<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     let (event, next) = (&rest[12..12 + length], &rest[16 + length..]);
     let check = |bytes: &[u8], sum: &[u8]| {
         let crc = crc32c::crc32c(bytes);
-        assert_eq!((crc >> 15 | crc << 17).wrapping_add(0xa282_ead8).to_le_bytes(), *sum);
+        assert_eq!(crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes(), *sum);
     };
     check(&rest[..8], &rest[8..12]);
     check(event, &rest[12 + length..16 + length]);

@@ -1,8 +1,8 @@
 //! Captions with words replaced by synonyms, so that they stay grammatical and true of the picture.
 //!
 //! What a word is, is guessed from its neighbours, and where there is any doubt it is left alone: a
-//! noun after an article or a plain adjective and before no other noun (`a rock`, but not `a rock
-//! band`), a verb after who does it and before no object (`a dog jumps over`, but not `ski jumps`), an
+//! noun after an article or a plain adjective and before no other noun (`a car`, but not `a car
+//! race`), a verb after who does it and before no object (`a dog jumps over`, but not `ski jumps`), an
 //! adjective between an article and a noun.
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ const MOST: usize = 1 << 16;
 /// Replaces words of captions; one a thread, since it remembers what it looked up.
 pub struct Synonyms<'a> {
     wordnet: &'a Wordnet,
-    share: f64,
+    p: f64,
     known: HashMap<String, Entry>,
 }
 
@@ -32,22 +32,22 @@ struct Word<'a> {
 }
 
 impl<'a> Synonyms<'a> {
-    /// Replaces about `share` of a caption's words, as far as they have synonyms that are safe.
-    pub fn new(wordnet: &'a Wordnet, share: f64) -> Self {
-        Self { wordnet, share, known: HashMap::new() }
+    /// Replaces words with the probability `p` each, as far as they have synonyms that are safe.
+    pub fn new(wordnet: &'a Wordnet, p: f64) -> Self {
+        Self { wordnet, p, known: HashMap::new() }
     }
 
     /// Caption number `number` of the sample `key` with other words: a function of these, the text and
     /// `seed` alone. `None` where no word is to change.
     ///
-    /// Every word is drawn with the probability `share`; one without a safe synonym passes the draw on
+    /// Every word is drawn with the probability `p`; one without a safe synonym passes the draw on
     /// to one that has.
     pub fn replace(&mut self, seed: u64, key: &str, number: usize, caption: &str) -> Option<String> {
         let words = self.words(caption);
         let mut able: Vec<(usize, String)> =
             (0..words.len()).filter_map(|place| Some((place, synonym(&words, place)?))).collect();
         let mut draws = Draws::new(seed_for(seed, Purpose::Synonyms, number as u64, hash64(key)));
-        let drawn = words.iter().filter(|word| !word.piece.is_mark() && draws.chance(self.share)).count();
+        let drawn = words.iter().filter(|word| !word.piece.is_mark() && draws.chance(self.p)).count();
         draws.shuffle(&mut able);
         able.truncate(drawn);
         able.sort_unstable();

@@ -21,7 +21,7 @@ pub mod shown;
 mod slab;
 mod window;
 
-pub use batch::{Batch, Batcher, Keys, Shape};
+pub use batch::{Batch, Batcher, Keys, Picture, Shape};
 pub use cursor::Cursor;
 pub use error::{LoadError, Place};
 pub use in_order::{EvalBatch, InOrder};

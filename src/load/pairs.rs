@@ -26,6 +26,7 @@ pub struct Pairs {
     fingerprints: Vec<String>,
     shards: Vec<Shard>,
     rows: u64,
+    captions: u64,
     side: u32,
     slow: Vec<PathBuf>,
 }
@@ -58,6 +59,7 @@ impl Pairs {
             fingerprints: datasets.iter().map(|dataset| dataset.fingerprint().to_owned()).collect(),
             shards: Vec::new(),
             rows: 0,
+            captions: 0,
             side: 0,
             slow: Vec::new(),
         };
@@ -77,6 +79,7 @@ impl Pairs {
 
     fn append(&mut self, dataset: &Dataset, open: &Arc<OpenFiles>, budget: &Arc<Budget>) -> Result<()> {
         let before = self.shards.len();
+        self.captions += dataset.manifest.splits.get(&self.split).map_or(0, |split| split.captions);
         for files in dataset.split(&self.split)? {
             let first = self.rows;
             self.rows += files.rows;
@@ -125,6 +128,21 @@ impl Pairs {
     /// Number of rows (keys), excluded ones too.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Number of pictures, each row's in all its views.
+    pub fn pictures(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.files.rows * shard.views.len() as u64).sum()
+    }
+
+    /// The number of views of the rows that have fewest.
+    pub fn fewest_views(&self) -> u32 {
+        self.shards.iter().map(|shard| shard.views.len()).min().unwrap_or(1) as u32
+    }
+
+    /// Number of captions over all rows, as the manifests have it.
+    pub fn captions(&self) -> u64 {
+        self.captions
     }
 
     /// Rows of each shard of the split, those of all datasets one after another.

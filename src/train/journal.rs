@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 
 use super::bad_samples::BadSamples;
 use super::config::{Config, OnBadSample};
+use super::features::Cached;
 use super::metrics::{DataLine, EvaluationLine, Log, StepLine};
 use super::stages::Part;
 use super::trainer::{Outcome, Trainer};
@@ -80,6 +81,7 @@ impl Journal {
     /// If the loss of the step before was no number, or the disk fails.
     pub fn step(&mut self, trainer: &Trainer, batch: &Batch, step: u64, outcome: Outcome) -> Result<()> {
         self.flush()?;
+        outcome.notes.iter().for_each(|note| self.progress.say(note));
         self.pairs += batch.rows();
         let seconds = self.since.elapsed().as_secs_f64().max(1e-9);
         let line = StepLine {
@@ -94,7 +96,7 @@ impl Journal {
             scale: 0.0,
             pairs_per_second: self.pairs as f64 / seconds,
             wait_seconds: self.gauges.wait_seconds - self.logged.wait_seconds,
-            data: self.data(batch),
+            data: self.data(batch, outcome.cached),
         };
         if step.is_multiple_of(self.log_every) {
             (self.pairs, self.logged, self.since) = (0, self.gauges, Instant::now());
@@ -103,7 +105,7 @@ impl Journal {
         Ok(())
     }
 
-    fn data(&self, batch: &Batch) -> DataLine {
+    fn data(&self, batch: &Batch, cached: Cached) -> DataLine {
         let (now, before) = (&self.gauges, &self.logged);
         DataLine {
             queued: now.queued as u64,
@@ -111,6 +113,8 @@ impl Journal {
             read_mb: (now.read_bytes - before.read_bytes) as f64 / 1e6,
             decode_seconds: now.decode_seconds - before.decode_seconds,
             bad_samples: self.bad.as_ref().map_or(0, BadSamples::count),
+            cached_images: cached.images as u64,
+            cached_texts: cached.texts as u64,
             keys_sha256: digest(&batch.keys),
         }
     }

@@ -7,6 +7,7 @@ mod claim;
 pub mod config;
 pub mod device;
 pub mod embed;
+mod features;
 pub mod feed;
 mod journal;
 pub mod loss;

@@ -78,6 +78,7 @@ pub fn run(request: &Request) -> Result<Ending> {
     let interrupted = listen()?;
     let rows = bad_samples::rows_before(begin, batcher.order());
     let mut journal = Journal::open(&request.run, &config, (begin, total), rows, request.verbosity)?;
+    let batcher = trainer.keep_features(&request.run, batcher, begin);
     let cursor = Cursor::at(begin, steps_per_epoch);
     let epochs = total.div_ceil(steps_per_epoch);
     let mut batches = load::start(batcher, cursor, epochs, config.data.workers, config.data.prefetch);
@@ -87,7 +88,7 @@ pub fn run(request: &Request) -> Result<Ending> {
     while done < total && !interrupted.load(Ordering::SeqCst) {
         let batch = batches.next().context("the loader ended early")??;
         journal.batch(&batch, done, batches.gauges())?;
-        let outcome = trainer.step(&batch, done);
+        let outcome = trainer.step(&batch, done)?;
         journal.step(&trainer, &batch, done, outcome)?;
         done += 1;
         if due(done, config.run.eval_every) {
@@ -95,13 +96,13 @@ pub fn run(request: &Request) -> Result<Ending> {
         }
         if due(done, config.run.checkpoint_every) && done < total {
             journal.flush()?;
-            save(&request.run, &state(done), &trainer, config.run.keep_last)?;
+            save(&request.run, &state(done), &mut trainer, config.run.keep_last)?;
             saved = done;
         }
     }
     journal.flush()?;
     if saved < done || done == begin {
-        save(&request.run, &state(done), &trainer, config.run.keep_last)?;
+        save(&request.run, &state(done), &mut trainer, config.run.keep_last)?;
     }
     journal.finish();
     Ok(if done < total { Ending::Stopped { done, total } } else { Ending::Done(total) })
@@ -125,8 +126,10 @@ fn resume(run: &Path, trainer: &mut Trainer, expected: &State) -> Result<u64> {
     Ok(found.state.step)
 }
 
-fn save(run: &Path, state: &State, trainer: &Trainer, keep: u64) -> Result<()> {
-    checkpoint::save(run, state, trainer.store(), trainer.optimizer(), keep).map(drop)
+fn save(run: &Path, state: &State, trainer: &mut Trainer, keep: u64) -> Result<()> {
+    checkpoint::save(run, state, trainer.store(), trainer.optimizer(), keep)?;
+    trainer.checkpoint_features(state.step);
+    Ok(())
 }
 
 fn due(done: u64, every: u64) -> bool {

@@ -75,7 +75,6 @@ const NOT_YET: &[&str] = &[
     "run.channels_last",
     "data.micro_batch",
     "data.captions_per_image",
-    "data.cache_features",
     "loss.contrastive",
     "loss.matching",
     "optim.layer_decay",

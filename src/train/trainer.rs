@@ -1,19 +1,22 @@
 //! One training step: a batch in, weights moved, what the log wants out.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor, nn};
 
 use super::augment::{self, Augmentation};
 use super::checkpoint::Checkpoint;
 use super::config::{Config, Precision};
+use super::features::{Cached, Features};
 use super::loss::{infonce, without};
 use super::model::Mode;
-use super::model::clip::{Clip, Layout, ModelConfig, normalise_pixels, normalise_shares};
+use super::model::clip::{Clip, Layout, ModelConfig, normalise, normalise_pixels, normalise_shares};
 use super::optim::{AdamW, AdamWConfig};
 use super::schedule::Schedule;
 use super::stages::{Part, Plan, Span};
 use super::weights;
-use crate::load::Batch;
+use crate::load::{Batch, Batcher};
 use crate::seed::{Purpose, seed_for};
 
 /// Model, optimiser and the plan that they follow.
@@ -26,6 +29,7 @@ pub struct Trainer {
     schedule: Schedule,
     /// First step of the stage whose parameters are set to train.
     set_for: Option<u64>,
+    features: Features,
 }
 
 /// What a step leaves for the log; the tensors are read when the line is written.
@@ -36,6 +40,10 @@ pub struct Outcome {
     pub grad_norm: Tensor,
     /// The scale before the update.
     pub scale: Tensor,
+    /// How many features of frozen towers had not to be computed.
+    pub cached: Cached,
+    /// What there is to say of them.
+    pub notes: Vec<String>,
 }
 
 /// A fresh model with the weights that the config names.
@@ -80,7 +88,24 @@ impl Trainer {
         let betas = (optim.betas[0], optim.betas[1]);
         let adamw = AdamWConfig { betas, eps: optim.eps, weight_decay: optim.weight_decay };
         let optimizer = AdamW::new(&store, adamw);
-        Ok(Self { config: config.clone(), store, clip, optimizer, plan, schedule, set_for: None })
+        let (set_for, features) = (None, Features::default());
+        Ok(Self { config: config.clone(), store, clip, optimizer, plan, schedule, set_for, features })
+    }
+
+    /// Keeps the features of frozen towers in the run's folder, from a step on, if the config does not
+    /// forbid it; gives back the loader, which will leave out pictures that are not needed any more.
+    pub fn keep_features(&mut self, run: &Path, batcher: Batcher, step: u64) -> Batcher {
+        let names: Vec<String> = self.store.variables().into_keys().collect();
+        let device = self.store.device();
+        self.features = Features::new(run, &self.config, &self.plan, &names, &batcher, device);
+        self.features.enter(step, &self.store);
+        self.features.sparing(batcher)
+    }
+
+    /// Says that there will be a checkpoint after `done` steps: what it would need of kept features
+    /// is made to last, and what no step needs any more is removed.
+    pub fn checkpoint_features(&mut self, done: u64) {
+        self.features.checkpoint(done);
     }
 
     /// Takes over weights and optimiser state.
@@ -121,14 +146,15 @@ impl Trainer {
     }
 
     /// Forward, backward, update.
-    pub fn step(&mut self, batch: &Batch, step: u64) -> Outcome {
+    ///
+    /// # Errors
+    /// If kept features cannot be read.
+    pub fn step(&mut self, batch: &Batch, step: u64) -> Result<Outcome> {
         self.enter_stage(step);
         tch::manual_seed(seed_for(self.config.run.seed, Purpose::Dropout, 0, step) as i64);
-        let images = self.pictures(batch); // [B, 3, S, S]
-        let device = self.store.device();
-        let (tokens, mask) = padded(&batch.tokens, &batch.lengths, batch.max_len, device); // [B, L]
-        let image = self.clip.encode_image(&images, Mode::Train); // [B, D]
-        let text = self.clip.encode_text(&tokens, &mask, Mode::Train); // [B, D]
+        let (image, text) = (self.image_features(batch)?, self.text_features(batch)?); // [B, F]
+        let image = normalise(&self.clip.project_image(&image)); // [B, D]
+        let text = normalise(&self.clip.project_text(&text)); // [B, D]
         let scale = self.clip.scale();
         let bad: Vec<usize> = batch.bad.iter().map(|(row, _)| *row).collect();
         let (image, text) = (without(&image, &bad), without(&text, &bad)); // [B − bad, D]
@@ -139,7 +165,35 @@ impl Trainer {
         let (span, factor) = (self.plan.at(step), self.schedule.factor(step));
         self.optimizer.step(|name| span.rate(Part::of(name)) * factor);
         self.clip.clamp_scale(self.config.optim.max_scale);
-        Outcome { loss: loss.detach(), grad_norm, scale: scale.detach() }
+        let (cached, notes) = self.features.end_step(step, span, batch);
+        Ok(Outcome { loss: loss.detach(), grad_norm, scale: scale.detach(), cached, notes })
+    }
+
+    /// Features of the batch's pictures; those of a frozen tower are computed once and kept.
+    fn image_features(&mut self, batch: &Batch) -> Result<Tensor> {
+        let (clip, device, kind) = (&self.clip, self.store.device(), self.kind());
+        let forward =
+            |images: &[u8]| clip.image_features(&pixels(images, batch.side, device, kind), Mode::Eval);
+        let kept = self.features.of_images(batch, forward)?;
+        Ok(match kept {
+            Some(features) => features.to_device(device),
+            None => self.clip.image_features(&self.pictures(batch), Mode::Train),
+        })
+    }
+
+    /// Features of the batch's texts, likewise.
+    fn text_features(&mut self, batch: &Batch) -> Result<Tensor> {
+        let (clip, device) = (&self.clip, self.store.device());
+        let pass = |ids: &[i32], lengths: &[i32], length, mode| {
+            let (tokens, mask) = padded(ids, lengths, length, device); // [n, length]
+            clip.text_features(&tokens, &mask, mode)
+        };
+        let kept =
+            self.features.of_texts(batch, |ids, lengths, length| pass(ids, lengths, length, Mode::Eval))?;
+        Ok(match kept {
+            Some(features) => features.to_device(device),
+            None => pass(&batch.tokens, &batch.lengths, batch.max_len, Mode::Train),
+        })
     }
 
     /// Floating-point type of the model.
@@ -167,6 +221,7 @@ impl Trainer {
             return;
         }
         set_trained(&self.store, span);
+        self.features.enter(step, &self.store);
         self.set_for = Some(span.begin);
     }
 }

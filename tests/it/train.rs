@@ -11,6 +11,7 @@ use pairmill::train::{feed, settings};
 use serde_json::Value;
 
 mod bad_samples;
+mod features;
 mod kill;
 
 use crate::shards::listed;
@@ -42,6 +43,11 @@ struct Ran {
 
 impl World {
     fn new() -> Self {
+        Self::prepared(&[])
+    }
+
+    /// Shards made with `more` flags.
+    fn prepared(more: &[&str]) -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
         let captions = format!("{PHOTOS}/captions.txt");
         let shards = world.path("shards");
@@ -58,13 +64,23 @@ impl World {
             "32",
             "--quiet",
         ];
-        let ran = run(env!("CARGO_BIN_EXE_prepare"), &args);
+        let ran = run(env!("CARGO_BIN_EXE_prepare"), &[&args[..], more].concat());
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         world
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// A config file of stages; gives back the flags that name it.
+    fn stages(&self, stages: &[(u64, &str)]) -> [String; 2] {
+        let stage = |(at, (epochs, train)): (usize, &(u64, &str))| {
+            format!("[[stage]]\nname = 'stage {at}'\nepochs = {epochs}\ntrain = [{train}]\n")
+        };
+        let path = self.path("stages.toml");
+        fs::write(&path, stages.iter().enumerate().map(stage).collect::<String>()).unwrap();
+        ["--config".to_owned(), path.to_str().unwrap().to_owned()]
     }
 
     /// `train` of the small model into `out`.

@@ -65,7 +65,7 @@ pub fn texts(
 /// Features of `rows`, of which `pass` gets at most `at_a_time`; one pass at least, so that the
 /// width shows.
 fn in_passes(rows: &[usize], at_a_time: usize, pass: impl Fn(&[usize]) -> Tensor) -> Tensor {
-    let chunks: Vec<&[usize]> = if rows.is_empty() { vec![&[]] } else { rows.chunks(at_a_time).collect() };
+    let chunks: Vec<&[usize]> = if rows.is_empty() { vec![rows] } else { rows.chunks(at_a_time).collect() };
     let features = chunks.iter().map(|seats| pass(seats).narrow(0, 0, seats.len() as i64));
     Tensor::cat(&features.collect::<Vec<_>>(), 0)
 }

@@ -33,7 +33,7 @@ pub struct Layout {
 }
 
 /// The first line of an index; the table follows it.
-#[derive(PartialEq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Head {
     key: Value,
     layout: Layout,
@@ -117,7 +117,6 @@ impl Store {
         let (rows, index) = (rows_of(folder, name), index_of(folder, name));
         let failed = || format!("cannot write {}", rows.display());
         if found.is_none() {
-            fs::create_dir_all(folder).with_context(failed)?;
             remove(folder, name)?;
             fs::create_dir_all(folder).with_context(failed)?;
         }

@@ -122,7 +122,9 @@ mod tests {
 
     fn table() -> Table {
         let mut table = Table::default();
-        items().into_iter().for_each(|item| drop(table.add(item)));
+        for item in items() {
+            table.add(item);
+        }
         table
     }
 

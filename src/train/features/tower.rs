@@ -185,7 +185,9 @@ impl Tower {
             if shelf.table.get(item).is_some() { return } else { shelf.table.len() }
         };
         match store.write(place, item, row) {
-            Ok(()) => drop(self.shelf_mut().table.add(item)),
+            Ok(()) => {
+                self.shelf_mut().table.add(item);
+            }
             Err(error) => self.give_up(&error),
         }
     }

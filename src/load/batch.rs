@@ -14,7 +14,7 @@ use super::slab::{Slab, Slabs};
 use crate::shard::Lists;
 
 /// Token rows are padded to a multiple of this, so that few shapes occur.
-const TOKEN_STEP: usize = 8;
+pub const TOKEN_STEP: usize = 8;
 
 /// What one step sees: B rows, each with m captions.
 #[derive(Debug, Default)]
@@ -33,10 +33,15 @@ pub struct Batch {
     pub lengths: Vec<i32>,
     /// Width of `tokens`, by the loader's [`Padding`].
     pub max_len: usize,
+    /// Number of each row among all rows of the split.
+    pub numbers: Vec<u64>,
     /// Key of each row.
     pub keys: Keys,
     /// View that each row shows.
     pub views: Vec<u32>,
+    /// Whether each row's picture is there: the pixels of bad ones are 0, those of pictures that the
+    /// step can do without any.
+    pub drawn: Vec<bool>,
     /// `[B·m]` index of each caption in its row's list.
     pub captions: Vec<u32>,
     /// SHA-256 of each row's source.
@@ -116,6 +121,22 @@ pub enum Padding {
     Fixed,
 }
 
+/// A picture that a step would show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// Step within the epoch, from 0.
+    pub step: u64,
+    /// Number of the row among all rows of the split.
+    pub row: u64,
+    /// View.
+    pub view: u32,
+}
+
+/// Says of a picture whether the step can do without it.
+type Spare = dyn Fn(Picture) -> bool + Send + Sync;
+
 /// Makes batches; threads may share it.
 pub struct Batcher {
     pairs: Arc<Pairs>,
@@ -123,6 +144,7 @@ pub struct Batcher {
     shape: Shape,
     slabs: Slabs,
     skips_bad: bool,
+    spare: Option<Box<Spare>>,
     meter: Arc<Meter>,
 }
 
@@ -135,13 +157,19 @@ impl Batcher {
         check_crop(&pairs, shape.crop)?;
         ensure!(shape.max_tokens >= 3, "max_tokens must be at least 3: [CLS], a token and [SEP]");
         let (slabs, meter) = (Slabs::new(1), Arc::default());
-        Ok(Self { pairs, order, shape, slabs, skips_bad: false, meter })
+        Ok(Self { pairs, order, shape, slabs, skips_bad: false, spare: None, meter })
     }
 
     /// The same, but a row whose picture is damaged is named in [`Batch::bad`] and ends nothing.
     #[must_use]
     pub fn skipping_bad(self) -> Self {
         Self { skips_bad: true, ..self }
+    }
+
+    /// The same, but pictures of which `spare` says that their step can do without are not read.
+    #[must_use]
+    pub fn sparing(self, spare: impl Fn(Picture) -> bool + Send + Sync + 'static) -> Self {
+        Self { spare: Some(Box::new(spare)), ..self }
     }
 
     /// The same, keeping up to `slabs` image buffers for use in later batches.
@@ -159,6 +187,11 @@ impl Batcher {
         &self.pairs
     }
 
+    /// Longest row of token ids.
+    pub fn max_tokens(&self) -> usize {
+        self.shape.max_tokens
+    }
+
     pub(super) fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
@@ -173,9 +206,10 @@ impl Batcher {
     /// If the epoch has no such step.
     pub fn batch(&self, epoch: u64, step: u64) -> Result<Batch, LoadError> {
         let spec = self.order.spec();
-        let shown = |row| self.pairs.shown(row, spec.seed, epoch);
-        let rows: Vec<Row> = self.order.batch(epoch, step).map(shown).collect::<Result<_, _>>()?;
-        let mut batch = self.pictures(&rows, epoch, step)?;
+        let numbers: Vec<u64> = self.order.batch(epoch, step).collect();
+        let shown = |&row| self.pairs.shown(row, spec.seed, epoch);
+        let rows: Vec<Row> = numbers.iter().map(shown).collect::<Result<_, _>>()?;
+        let mut batch = self.pictures(&rows, numbers, epoch, step)?;
         batch.captions = vec![0; rows.len() * spec.captions_per_image];
         let mut texts = Vec::with_capacity(batch.captions.len());
         for (row, shown) in rows.iter().zip(batch.captions.chunks_exact_mut(spec.captions_per_image)) {
@@ -188,29 +222,36 @@ impl Batcher {
         Ok(batch)
     }
 
-    fn pictures(&self, rows: &[Row], epoch: u64, step: u64) -> Result<Batch, LoadError> {
+    fn pictures(&self, rows: &[Row], numbers: Vec<u64>, epoch: u64, step: u64) -> Result<Batch, LoadError> {
         let seed = self.order.spec().seed;
         let side = self.shape.crop.unwrap_or(self.pairs.side()) as usize;
         let size = side * side * 3;
         let images = self.slabs.take(rows.len() * size);
-        let mut batch = Batch { epoch, step, side, images, ..Batch::default() };
+        let mut batch = Batch { epoch, step, side, images, numbers, ..Batch::default() };
         let mut brush = Brush::default();
         let began = Instant::now();
         for (place, row) in rows.iter().enumerate() {
             let view = row.view(seed, epoch);
+            batch.views.push(view);
+            let picture = Picture { epoch, step, row: batch.numbers[place], view };
+            if self.spare.as_ref().is_some_and(|spare| spare(picture)) {
+                batch.drawn.push(false);
+                continue;
+            }
             let window = match self.shape.random_crop {
                 true => Window::random(side, seed, epoch, row.key()),
                 false => Window::centre(side),
             };
             let out = &mut batch.images[place * size..][..size];
-            match brush.draw(row, view, window, out) {
+            let drawn = brush.draw(row, view, window, out);
+            batch.drawn.push(drawn.is_ok());
+            match drawn {
                 Err(error) if self.skips_bad && error.is_of_a_sample() => {
                     out.fill(0);
                     batch.bad.push((place, error));
                 }
                 drawn => drawn?,
             }
-            batch.views.push(view);
         }
         self.meter.add(&brush, began.elapsed());
         Ok(batch)

@@ -22,7 +22,7 @@ pub mod shown;
 mod slab;
 mod window;
 
-pub use batch::{Batch, Batcher, Keys, Padding, Shape};
+pub use batch::{Batch, Batcher, Keys, Padding, Picture, Shape};
 pub use cursor::Cursor;
 pub use error::{LoadError, Place};
 pub use in_order::{EvalBatch, InOrder};

@@ -26,6 +26,7 @@ pub struct Pairs {
     fingerprints: Vec<String>,
     shards: Vec<Shard>,
     rows: u64,
+    captions: u64,
     side: u32,
     slow: Vec<PathBuf>,
 }
@@ -59,6 +60,7 @@ impl Pairs {
             fingerprints: datasets.iter().map(|dataset| dataset.fingerprint().to_owned()).collect(),
             shards: Vec::new(),
             rows: 0,
+            captions: 0,
             side: 0,
             slow: Vec::new(),
         };
@@ -78,6 +80,7 @@ impl Pairs {
 
     fn append(&mut self, dataset: &Dataset, open: &Arc<OpenFiles>, budget: &Arc<Budget>) -> Result<()> {
         let before = self.shards.len();
+        self.captions += dataset.manifest.splits.get(&self.split).map_or(0, |split| split.captions);
         let differ = dataset.manifest.captions_differ();
         for files in dataset.split(&self.split)? {
             let first = self.rows;
@@ -130,6 +133,26 @@ impl Pairs {
     /// Number of rows (keys), excluded ones too.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Number of pictures, each row's in all its views.
+    pub fn pictures(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.files.rows * shard.views.len() as u64).sum()
+    }
+
+    /// The number of views of the rows that have fewest.
+    pub fn fewest_views(&self) -> u32 {
+        self.shards.iter().map(|shard| shard.views.len()).min().unwrap_or(1) as u32
+    }
+
+    /// Number of captions over all rows, as the manifests have it.
+    pub fn captions(&self) -> u64 {
+        self.captions
+    }
+
+    /// Number of views whose captions may differ: 1 where every view of a row has the same.
+    pub fn caption_views(&self) -> u32 {
+        self.shards.iter().map(|shard| shard.texts.len()).max().unwrap_or(1) as u32
     }
 
     /// Rows of each shard of the split, those of all datasets one after another.

@@ -81,6 +81,8 @@ fn data(line: &Value) -> DataLine {
         read_mb: number(line, "read_mb"),
         decode_seconds: number(line, "decode_seconds"),
         bad_samples: count("bad_samples"),
+        cached_images: count("cached_images"),
+        cached_texts: count("cached_texts"),
         keys_sha256: line.get("keys_sha256").and_then(Value::as_str).unwrap_or_default().to_owned(),
     }
 }

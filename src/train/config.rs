@@ -174,6 +174,8 @@ pub struct Data {
     /// A file of keys, one a line, that are never used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<PathBuf>,
+    /// Compute the features of a frozen tower once and keep them in the run's folder.
+    pub cache_features: bool,
     /// What a row whose picture is damaged does to the run.
     pub on_bad_sample: OnBadSample,
 }
@@ -337,6 +339,7 @@ impl Default for Data {
             captions_per_image: 1,
             drop_last: true,
             exclude: None,
+            cache_features: true,
             on_bad_sample: OnBadSample::Stop,
         }
     }

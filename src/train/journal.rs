@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use super::bad_samples::BadSamples;
 use super::config::{Config, OnBadSample};
+use super::features::Cached;
 use super::metrics::{DataLine, EvaluationLine, Log, StepLine};
 use super::skip::Skips;
 use super::stages::Part;
@@ -102,6 +103,7 @@ impl Journal {
     /// If the disk fails.
     pub fn step(&mut self, trainer: &Trainer, batch: &Batch, step: u64, outcome: Outcome) -> Result<()> {
         self.flush()?;
+        outcome.notes.iter().for_each(|note| self.progress.say(note));
         self.pairs += batch.rows();
         let seconds = self.since.elapsed().as_secs_f64().max(1e-9);
         let wait_seconds = self.gauges.wait_seconds - self.logged.wait_seconds;
@@ -120,7 +122,7 @@ impl Journal {
             wait_share: wait_seconds / seconds,
             skipped_steps: 0,
             peak_memory_mb: peak_memory(trainer)?,
-            data: self.data(batch),
+            data: self.data(batch, outcome.cached),
         };
         if step.is_multiple_of(self.log_every) {
             (self.pairs, self.logged, self.since) = (0, self.gauges, Instant::now());
@@ -129,7 +131,7 @@ impl Journal {
         Ok(())
     }
 
-    fn data(&self, batch: &Batch) -> DataLine {
+    fn data(&self, batch: &Batch, cached: Cached) -> DataLine {
         let (now, before) = (&self.gauges, &self.logged);
         DataLine {
             queued: now.queued as u64,
@@ -137,6 +139,8 @@ impl Journal {
             read_mb: (now.read_bytes - before.read_bytes) as f64 / 1e6,
             decode_seconds: now.decode_seconds - before.decode_seconds,
             bad_samples: self.bad.as_ref().map_or(0, BadSamples::count),
+            cached_images: cached.images as u64,
+            cached_texts: cached.texts as u64,
             keys_sha256: digest(&batch.keys),
         }
     }

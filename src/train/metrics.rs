@@ -64,6 +64,10 @@ pub struct DataLine {
     pub decode_seconds: f64,
     /// Rows left out as damaged so far, over the whole run.
     pub bad_samples: u64,
+    /// Pictures whose features were kept from an earlier step, the image encoder being frozen.
+    pub cached_images: u64,
+    /// Captions likewise.
+    pub cached_texts: u64,
     /// SHA-256 of the step's keys in their order, a newline after each.
     pub keys_sha256: String,
 }

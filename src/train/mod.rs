@@ -9,6 +9,7 @@ pub mod device;
 pub mod ema;
 pub mod embed;
 pub mod export;
+mod features;
 pub mod feed;
 pub mod grad_cache;
 pub mod hub;

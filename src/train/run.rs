@@ -88,6 +88,7 @@ pub fn run(request: &Request) -> Result<Ending> {
     let rows = bad_samples::rows_before(begin, batcher.order());
     let mut journal =
         Journal::open(&request.run, &config, (begin, total), rows, request.verbosity)?.after(skips);
+    let batcher = trainer.keep_features(&request.run, batcher, begin);
     let cursor = Cursor::at(begin, steps_per_epoch);
     let epochs = total.div_ceil(steps_per_epoch);
     let mut batches = load::start(batcher, cursor, epochs, config.data.workers, config.data.prefetch);
@@ -97,7 +98,7 @@ pub fn run(request: &Request) -> Result<Ending> {
     while done < total && !interrupted.load(Ordering::SeqCst) && !journal.skips().too_many() {
         let batch = batches.next().context("the loader ended early")??;
         journal.batch(&batch, done, batches.gauges())?;
-        let outcome = trainer.step(&batch, done);
+        let outcome = trainer.step(&batch, done)?;
         if let Some(ema) = &mut ema {
             ema.update(trainer.store(), &outcome.skipped);
         }
@@ -113,7 +114,10 @@ pub fn run(request: &Request) -> Result<Ending> {
         if due != Due::default() {
             journal.flush()?;
             checkpoints.save(due, state(done, journal.skips()), parts(&trainer, ema.as_ref()))?;
-            saved = due.step.then_some(done).or(saved);
+            if due.step {
+                trainer.checkpoint_features(done);
+                saved = Some(done);
+            }
         }
     }
     journal.flush()?;
@@ -123,6 +127,7 @@ pub fn run(request: &Request) -> Result<Ending> {
         let skips = if stuck { journal.skips().tried_again() } else { journal.skips() };
         let due = Due { step: true, best: None };
         checkpoints.save(due, state(done, skips), parts(&trainer, ema.as_ref()))?;
+        trainer.checkpoint_features(done);
     }
     checkpoints.finish()?;
     journal.finish();

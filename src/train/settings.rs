@@ -10,7 +10,7 @@ use super::config::Config;
 use super::hub;
 use super::model::bert::BertConfig;
 
-/// Every key, by table; what is refused today is in [`NOT_YET`].
+/// Every key, by table.
 const KEYS: &[(&str, &[&str])] = &[
     (
         "run",
@@ -71,9 +71,6 @@ const KEYS: &[(&str, &[&str])] = &[
     ("stage", &["name", "epochs", "steps", "train", "lr_image", "lr_text", "lr_projection", "lr_scale"]),
 ];
 
-/// Keys that exist in the contract and do not work yet.
-const NOT_YET: &[&str] = &["data.cache_features"];
-
 /// Keys whose strings are paths.
 const PATHS: &[(&str, &str)] = &[
     ("model", "image_weights"),
@@ -97,7 +94,7 @@ pub fn preset(name: &str) -> Option<&'static str> {
 /// Merges preset, file and `--set` values into a checked config.
 ///
 /// # Errors
-/// If a key is unknown (with the nearest known one) or does not work yet, or a value is of another
+/// If a key is unknown (with the nearest known one), or a value is of another
 /// type or out of range.
 pub fn resolve(preset_name: Option<&str>, file: Option<&Path>, sets: &[String]) -> Result<Config> {
     let mut table = Table::new();
@@ -195,7 +192,6 @@ fn check_keys(table: &Table) -> Result<()> {
                 "there is no key `{dotted}`{}",
                 suggestion(key, keys.iter().copied())
             );
-            ensure!(!NOT_YET.contains(&dotted.as_str()), "`{dotted}` does not work yet; leave it out");
         }
     }
     Ok(())
@@ -242,11 +238,6 @@ mod tests {
     fn an_unknown_key_is_an_error_with_a_suggestion() {
         check_refused("optim.lr_imgae=1", "there is no key `optim.lr_imgae`; did you mean `lr_image`?");
         check_refused("otpim.lr_image=1", "there is no table `[otpim]`; did you mean `optim`?");
-    }
-
-    #[test]
-    fn a_key_that_does_not_work_yet_is_refused() {
-        check_refused("loss.matching=0.5", "`loss.matching` does not work yet; leave it out");
     }
 
     #[test]
@@ -304,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_schema_describes_the_keys_that_work() {
+    fn the_json_schema_describes_every_key() {
         let schema: serde_json::Value =
             serde_json::from_str(include_str!("../../schemas/train.v1.json")).unwrap();
         for (section, keys) in KEYS {
@@ -312,11 +303,10 @@ mod tests {
             let table = if *section == "stage" { &table["items"] } else { table };
             let mut described: Vec<&str> =
                 table["properties"].as_object().unwrap().keys().map(String::as_str).collect();
-            let works = |key: &&str| !NOT_YET.contains(&format!("{section}.{key}").as_str());
-            let mut working: Vec<&str> = keys.iter().copied().filter(works).collect();
+            let mut known = keys.to_vec();
             described.sort_unstable();
-            working.sort_unstable();
-            assert_eq!(described, working, "[{section}]");
+            known.sort_unstable();
+            assert_eq!(described, known, "[{section}]");
         }
     }
 

@@ -1,6 +1,7 @@
 //! One training step: a batch in, weights moved, what the log wants out.
 
 use std::ops::Range;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor, nn};
@@ -9,6 +10,7 @@ use super::augment::{self, Augmentation};
 use super::checkpoint::Checkpoint;
 use super::config::{Config, LossKind, Precision};
 use super::ema::Ema;
+use super::features::{Cached, Features};
 use super::grad_cache::{self, MicroBatch};
 use super::layer_decay::LayerDecay;
 use super::loss;
@@ -19,7 +21,7 @@ use super::schedule::Schedule;
 use super::skip::{Statistics, not_finite};
 use super::stages::{Part, Plan, Span};
 use super::{hub, weights};
-use crate::load::Batch;
+use crate::load::{Batch, Batcher};
 use crate::seed::{Purpose, seed_for};
 
 /// Model, optimiser and the plan that they follow.
@@ -34,6 +36,7 @@ pub struct Trainer {
     statistics: Statistics,
     /// First step of the stage whose parameters are set to train.
     set_for: Option<u64>,
+    features: Features,
 }
 
 /// What a step leaves for the log; the tensors are read when the line is written.
@@ -46,6 +49,10 @@ pub struct Outcome {
     pub scale: Tensor,
     /// 1 where loss or gradient was not finite, so that nothing was changed; else 0.
     pub skipped: Tensor,
+    /// How many features of frozen towers had not to be computed.
+    pub cached: Cached,
+    /// What there is to say of them.
+    pub notes: Vec<String>,
 }
 
 /// A fresh model with the weights that the config names.
@@ -102,7 +109,35 @@ impl Trainer {
         let layer_decay = LayerDecay::of(config)?;
         let statistics = Statistics::default();
         let config = config.clone();
-        Ok(Self { config, store, clip, optimizer, plan, schedule, layer_decay, statistics, set_for: None })
+        let (set_for, features) = (None, Features::default());
+        Ok(Self {
+            config,
+            store,
+            clip,
+            optimizer,
+            plan,
+            schedule,
+            layer_decay,
+            statistics,
+            set_for,
+            features,
+        })
+    }
+
+    /// Keeps the features of frozen towers in the run's folder, from a step on, if the config does not
+    /// forbid it; gives back the loader, which will leave out pictures that are not needed any more.
+    pub fn keep_features(&mut self, run: &Path, batcher: Batcher, step: u64) -> Batcher {
+        let names: Vec<String> = self.store.variables().into_keys().collect();
+        let device = self.store.device();
+        self.features = Features::new(run, &self.config, &self.plan, &names, &batcher, device);
+        self.features.enter(step, &self.store);
+        self.features.sparing(batcher)
+    }
+
+    /// Says that there will be a checkpoint after `done` steps: what it would need of kept features
+    /// is made to last, and what no step needs any more is removed.
+    pub fn checkpoint_features(&mut self, done: u64) {
+        self.features.checkpoint(done);
     }
 
     /// Takes over weights, their averages and optimiser state.
@@ -141,11 +176,14 @@ impl Trainer {
     }
 
     /// Forward, backward, update. A step whose loss or gradient is not finite changes nothing.
-    pub fn step(&mut self, batch: &Batch, step: u64) -> Outcome {
+    ///
+    /// # Errors
+    /// If kept features cannot be read.
+    pub fn step(&mut self, batch: &Batch, step: u64) -> Result<Outcome> {
         self.enter_stage(step);
         let statistics = self.statistics.kept();
-        let image = self.image_features(batch, step); // [B, F]
-        let text = self.text_features(batch, step); // [B·m, H]
+        let image = self.image_features(batch, step)?; // [B, F]
+        let text = self.text_features(batch, step)?; // [B·m, H]
         let scale = self.clip.scale();
         let loss = self.loss(&image, &text, batch);
         self.optimizer.zero_grad();
@@ -159,7 +197,9 @@ impl Trainer {
         self.optimizer.step_unless(Some(&skipped), rate);
         self.statistics.put_back_if(&skipped, &statistics);
         self.clip.clamp_scale(self.config.optim.max_scale);
-        Outcome { loss: loss.detach(), grad_norm, scale: scale.detach(), skipped }
+        let (cached, notes) = self.features.end_step(step, span, batch);
+        let (loss, scale) = (loss.detach(), scale.detach());
+        Ok(Outcome { loss, grad_norm, scale, skipped, cached, notes })
     }
 
     /// Floating-point type of the model.
@@ -167,16 +207,31 @@ impl Trainer {
         kind(self.config.run.precision)
     }
 
-    /// Pooled features `[B, F]` of a batch's pictures.
-    fn image_features(&self, batch: &Batch, step: u64) -> Tensor {
+    /// Pooled features `[B, F]` of a batch's pictures; those of a frozen tower are computed once and kept.
+    fn image_features(&mut self, batch: &Batch, step: u64) -> Result<Tensor> {
+        let (clip, device, kind) = (&self.clip, self.store.device(), self.kind());
+        let forward = |images: &[u8]| {
+            clip.image_features(&pixels(images, batch.side, device, kind, clip.layout()), Mode::Eval)
+        };
+        if let Some(features) = self.features.of_images(batch, forward)? {
+            return Ok(torch_ext::send(&features, device)?);
+        }
         let (parts, trains) = (self.parts(batch), self.clip.image_trains());
-        grad_cache::first_pass(&parts, trains, |part| self.image_tower(batch, step, part, Mode::Train))
+        Ok(grad_cache::first_pass(&parts, trains, |part| self.image_tower(batch, step, part, Mode::Train)))
     }
 
-    /// Pooled features `[B·m, H]` of a batch's captions.
-    fn text_features(&self, batch: &Batch, step: u64) -> Tensor {
+    /// Pooled features `[B·m, H]` of a batch's captions, likewise.
+    fn text_features(&mut self, batch: &Batch, step: u64) -> Result<Tensor> {
+        let (clip, device) = (&self.clip, self.store.device());
+        let forward = |ids: &[i32], lengths: &[i32], length| {
+            let (tokens, mask) = padded(ids, lengths, length, device); // [n, length]
+            clip.text_features(&tokens, &mask, Mode::Eval)
+        };
+        if let Some(features) = self.features.of_texts(batch, forward)? {
+            return Ok(torch_ext::send(&features, device)?);
+        }
         let (parts, trains) = (self.parts(batch), self.clip.text_trains());
-        grad_cache::first_pass(&parts, trains, |part| self.text_tower(batch, step, part, Mode::Train))
+        Ok(grad_cache::first_pass(&parts, trains, |part| self.text_tower(batch, step, part, Mode::Train)))
     }
 
     /// What is minimised, of a batch's features.
@@ -244,6 +299,7 @@ impl Trainer {
         }
         set_trained(&self.store, span);
         self.statistics = Statistics::that_move(&self.store);
+        self.features.enter(step, &self.store);
         self.set_for = Some(span.begin);
     }
 }

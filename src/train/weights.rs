@@ -165,9 +165,30 @@ const KINDS: [(Kind, Dtype); 8] = [
     (Kind::Bool, Dtype::BOOL),
 ];
 
-fn kind(dtype: Dtype) -> Result<Kind> {
+/// The kind of tensors that are stored as `dtype`.
+///
+/// # Errors
+/// If libtorch has none.
+pub fn kind(dtype: Dtype) -> Result<Kind> {
     let found = KINDS.iter().find(|(_, other)| *other == dtype);
     found.map(|(kind, _)| *kind).with_context(|| format!("tensors of {dtype:?} are not supported"))
+}
+
+/// How tensors of a kind are stored.
+///
+/// # Errors
+/// If the format has no place for them.
+pub fn dtype(kind: Kind) -> Result<Dtype> {
+    let found = KINDS.iter().find(|(other, _)| *other == kind);
+    found.map(|(_, dtype)| *dtype).with_context(|| format!("tensors of {kind:?} are not supported"))
+}
+
+/// The values of a tensor of any device and layout, row by row, in the machine's byte order.
+pub fn bytes_of(tensor: &Tensor) -> Vec<u8> {
+    let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
+    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    tensor.copy_data_u8(&mut bytes, tensor.numel());
+    bytes
 }
 
 /// A tensor on its way into a file.
@@ -179,9 +200,7 @@ struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     fn new(name: &str, tensor: &'a Tensor) -> Result<Self> {
-        let kind = tensor.kind();
-        let dtype = KINDS.iter().find(|(other, _)| *other == kind).map(|(_, dtype)| *dtype);
-        let dtype = dtype.with_context(|| format!("{name}: tensors of {kind:?} are not supported"))?;
+        let dtype = dtype(tensor.kind()).with_context(|| name.to_owned())?;
         Ok(Self { tensor, shape: tensor.size().iter().map(|&side| side as usize).collect(), dtype })
     }
 }
@@ -196,10 +215,7 @@ impl View for Stored<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let tensor = self.tensor.detach().to_device(Device::Cpu).contiguous();
-        let mut bytes = vec![0; self.data_len()];
-        tensor.copy_data_u8(&mut bytes, tensor.numel());
-        bytes.into()
+        bytes_of(self.tensor).into()
     }
 
     fn data_len(&self) -> usize {

@@ -15,6 +15,7 @@ mod bad_samples;
 mod compute;
 mod events;
 mod export;
+mod features;
 mod hub;
 mod kept;
 mod kill;
@@ -51,8 +52,14 @@ struct Ran {
 
 impl World {
     fn new() -> Self {
+        Self::prepared(&[])
+    }
+
+    /// Shards made with `more` flags.
+    fn prepared(more: &[&str]) -> Self {
         let captions = format!("{PHOTOS}/captions.txt");
-        Self { folder: tempfile::tempdir().unwrap() }.prepared(&["flickr30k", "--captions", &captions])
+        let source = ["flickr30k", "--captions", &captions];
+        Self { folder: tempfile::tempdir().unwrap() }.filled(&[&source[..], more].concat())
     }
 
     /// The same rows in the split `val` too.
@@ -67,11 +74,11 @@ impl World {
         table.flush().unwrap();
         let table = world.path("pairs.csv");
         let columns = ["--key-column", "image", "--split-column", "split"];
-        world.prepared(&[&["table", "--table", table.to_str().unwrap()][..], &columns].concat())
+        world.filled(&[&["table", "--table", table.to_str().unwrap()][..], &columns].concat())
     }
 
     /// Prepares the photographs from a source into small shards.
-    fn prepared(self, source: &[&str]) -> Self {
+    fn filled(self, source: &[&str]) -> Self {
         let shards = self.path("shards");
         let more = ["--images", PHOTOS, "--out", shards.to_str().unwrap(), "--size", "32", "--quiet"];
         let ran = run(env!("CARGO_BIN_EXE_prepare"), &[source, &more].concat());
@@ -81,6 +88,16 @@ impl World {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// A config file of stages; gives back the flags that name it.
+    fn stages(&self, stages: &[(u64, &str)]) -> [String; 2] {
+        let stage = |(at, (epochs, train)): (usize, &(u64, &str))| {
+            format!("[[stage]]\nname = 'stage {at}'\nepochs = {epochs}\ntrain = [{train}]\n")
+        };
+        let path = self.path("stages.toml");
+        fs::write(&path, stages.iter().enumerate().map(stage).collect::<String>()).unwrap();
+        ["--config".to_owned(), path.to_str().unwrap().to_owned()]
     }
 
     /// `train` of the small model into `out`.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{World, check_done, lines};
 
 /// Flips one byte of the pictures of some rows; gives back the shard's path and their keys.
-fn damage(world: &World, rows: &[usize]) -> (String, Vec<String>) {
+pub(super) fn damage(world: &World, rows: &[usize]) -> (String, Vec<String>) {
     let data = Dataset::open(&Location::local(world.path("shards"))).unwrap();
     let path = data.root.join(ShardEntry::path_of("train", 0, 0));
     let reader = ShardReader::open(&path).unwrap();

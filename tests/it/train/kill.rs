@@ -75,17 +75,17 @@ fn ordered(world: &World, steps_per_epoch: u64) -> Vec<String> {
     digests.take(STEPS as usize).collect()
 }
 
-#[test]
-fn a_run_that_is_killed_at_random_steps_sees_the_keys_of_one_that_is_not() {
-    let world = World::with_val();
+#[track_caller]
+fn check_killed(world: &World, more: &[&str]) {
     let steps = format!("run.steps={STEPS}");
     let sets = [&steps[..], "run.checkpoint_every=3", "run.keep_last=2", "run.eval_every=2", "optim.ema=0.9"];
     let sets: Vec<&str> = sets.into_iter().flat_map(|set| ["--set", set]).collect();
+    let sets = [&sets[..], more].concat();
     check_done(&world.train("whole", &sets));
     let whole: Vec<[Value; 3]> =
         lines(&world.path("whole")).iter().filter(|line| is_of_step(line)).map(seen).collect();
     let digests: Vec<&str> = whole.iter().map(|[_, keys, _]| keys.as_str().unwrap()).collect();
-    assert_eq!(digests, ordered(&world, 3), "`shards order` prints what `train` sees");
+    assert_eq!(digests, ordered(world, 3), "`shards order` prints what `train` sees");
 
     let resumed = [&sets[..], &["--resume"]].concat();
     let (mut chance, mut left) = (crate::kill::Chance(8), kills());
@@ -94,9 +94,9 @@ fn a_run_that_is_killed_at_random_steps_sees_the_keys_of_one_that_is_not() {
         // Somewhere between the first line of this process and what is still to be done.
         let step = begun + chance.below((STEPS - begun).min(2 * STEPS / kills().max(1)).max(1));
         let delay = Duration::from_micros(chance.below(20_000));
-        if killed_after(&mut world.command("broken", &resumed), &world, "broken", step, delay) {
+        if killed_after(&mut world.command("broken", &resumed), world, "broken", step, delay) {
             left -= 1;
-            let lines = written(&world, "broken");
+            let lines = written(world, "broken");
             for (step, line) in &lines {
                 assert_eq!(seen(line), whole[*step as usize], "step {step}, which may have been done twice");
             }
@@ -132,4 +132,17 @@ fn a_run_that_is_killed_at_random_steps_sees_the_keys_of_one_that_is_not() {
             |run: &str| fs::read(world.path(run).join("checkpoints").join(checkpoint).join(file)).unwrap();
         assert!(bytes("whole") == bytes("broken"), "{file} of {checkpoint} differs");
     }
+}
+
+#[test]
+fn a_run_that_is_killed_at_random_steps_sees_the_keys_of_one_that_is_not() {
+    check_killed(&World::new(), &[]);
+}
+
+#[test]
+fn kills_change_nothing_where_features_of_frozen_towers_are_kept() {
+    let world = World::prepared(&["--views", "2", "--flip", "0.5"]);
+    let both = "'image', 'text', 'projection'";
+    let stages = world.stages(&[(4, "'projection'"), (1, both), (7, "'text', 'projection'"), (9, both)]);
+    check_killed(&world, &stages.each_ref().map(String::as_str));
 }

@@ -20,7 +20,6 @@ use crate::train::index::Found;
 use crate::train::search::{Search, search};
 use crate::train::trained::{Choice, Trained};
 
-
 /// Use a trained run: evaluate it, embed a split, search in it, export it
 #[derive(Parser)]
 #[command(name = "clip", version)]

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pairmill::load::{Batcher, CaptionWeights, Order, OrderSpec, Pairs, Shape, Shuffle};
+use pairmill::load::{Batcher, CaptionWeights, Order, OrderSpec, Padding, Pairs, Shape, Shuffle};
 use pairmill::prepare::augment::text::back_translation::Filter;
 use pairmill::prepare::tokenize::WordPieces;
 use pairmill::progress::Verbosity;
@@ -102,11 +102,12 @@ fn a_step_sees_the_captions_of_the_view_that_it_shows() {
         batch: 3,
         shuffle: Shuffle::Full,
         weights: CaptionWeights::default(),
+        captions_per_image: 1,
         drop_last: false,
         excluded: Vec::new(),
     };
     let order = Order::new(spec, &pairs.shard_rows()).unwrap();
-    let shape = Shape { crop: None, random_crop: false, max_tokens: 64 };
+    let shape = Shape { crop: None, random_crop: false, max_tokens: 64, padding: Padding::Longest };
     let batcher = Batcher::new(pairs, order, shape).unwrap();
     let (mut shown, mut sides) = ([0, 0], 0);
     // Often enough that rows are read alone at first and whole shards later.

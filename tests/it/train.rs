@@ -126,7 +126,7 @@ fn resolved(more: &[&str]) -> Config {
 
 /// What `train` reads in its first epoch.
 fn batches(world: &World, config: &Config) -> impl Iterator<Item = Batch> {
-    let data = [Dataset::open(&Location::local(&world.path("shards"))).unwrap()];
+    let data = [Dataset::open(&Location::local(world.path("shards"))).unwrap()];
     let batcher = feed::batcher(&data, config).unwrap();
     start(batcher, Cursor { epoch: 0, step: 0 }, 1, 1, 1).map(Result::unwrap)
 }

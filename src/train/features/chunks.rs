@@ -116,14 +116,17 @@ mod tests {
             ..BertConfig::default()
         };
         let image = ResnetConfig { layers: [1, 2, 2, 1], width: 32 };
-        let clip = Clip::new(&store, &ModelConfig {
-            image,
-            text,
-            embed_dim: 8,
-            pooling: Pooling::Mean,
-            logits: Logits::Softmax,
-            matching: false,
-        });
+        let clip = Clip::new(
+            &store,
+            &ModelConfig {
+                image,
+                text,
+                embed_dim: 8,
+                pooling: Pooling::Mean,
+                logits: Logits::Softmax,
+                matching: false,
+            },
+        );
         store.freeze();
         (store, clip)
     }
@@ -162,7 +165,7 @@ mod tests {
     fn what_a_row_gives_is_what_the_whole_batch_gives() {
         let (noise, batch, all) = (noise(13), batch(13), (0..13).collect::<Vec<_>>());
         let (_store, clip) = model(Kind::Double);
-        let images = pixels(&noise, SIDE, Device::Cpu, Kind::Double);
+        let images = pixels(&noise, SIDE, Device::Cpu, Kind::Double, Layout::ChannelsFirst);
         let (tokens, mask) = padded(&batch.tokens, &batch.lengths, 32, Device::Cpu);
         let whole =
             [clip.image_features(&images, Mode::Eval), clip.text_features(&tokens, &mask, Mode::Eval)];

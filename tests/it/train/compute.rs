@@ -74,7 +74,7 @@ fn a_first_update_moves_each_layer_by_its_own_rate() {
         .into_iter()
         .map(|(name, tensor)| (name, tensor.detach().copy()))
         .collect();
-    trainer.step(&batches(&world, &config).next().unwrap(), 0);
+    trainer.step(&batches(&world, &config).next().unwrap(), 0).unwrap();
     let after = trainer.store().variables();
     let moved = |name: &str| {
         let (_, before) = before.iter().find(|(other, _)| other == name).unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use pairmill::train::model::Mode;
-use pairmill::train::trained::Trained;
+use pairmill::train::trained::{Choice, Trained};
 use pairmill::train::weights::read_tensors;
 use serde_json::Value;
 use tch::{CModule, Device, Kind, Tensor};
@@ -64,7 +64,7 @@ fn safetensors_have_the_towers_libraries_names_and_the_checkpoints_values() {
 #[test]
 fn traced_towers_serve_every_batch_and_length() {
     let world = exported("torchscript");
-    let trained = Trained::open(&world.path("run"), "cpu").unwrap();
+    let trained = Trained::open(&world.path("run"), "cpu", Choice::default()).unwrap();
     let load = |file: &str| CModule::load(world.path("deep/exported").join(file)).unwrap();
     let (image, text) = (load("image.pt"), load("text.pt"));
     let _guard = tch::no_grad_guard();

@@ -7,7 +7,7 @@ use pairmill::load::Batcher;
 use pairmill::shard::Dataset;
 use pairmill::store::Location;
 use pairmill::train::config::Config;
-use pairmill::train::model::Mode;
+use pairmill::train::model::{Layout, Mode};
 use pairmill::train::trainer::{Trainer, pixels};
 use pairmill::train::weights::{read_tensors, write_tensors};
 use pairmill::train::{feed, settings};
@@ -28,7 +28,7 @@ fn config(sets: &[&str]) -> Config {
 }
 
 fn batcher(world: &World, config: &Config) -> Batcher {
-    feed::batcher(&[Dataset::open(&Location::local(&world.path("shards"))).unwrap()], config).unwrap()
+    feed::batcher(&[Dataset::open(&Location::local(world.path("shards"))).unwrap()], config).unwrap()
 }
 
 /// A run of three steps of everything but the batch norms.
@@ -142,10 +142,10 @@ fn running_statistics_move_once_a_micro_batch() {
     let mut trainer = Trainer::new(&config, 2, Device::Cpu).unwrap();
     let expected = Trainer::new(&config, 2, Device::Cpu).unwrap();
     for part in batch.images.chunks(3 * batch.side * batch.side * 3) {
-        let images = pixels(part, batch.side, Device::Cpu, Kind::Float);
+        let images = pixels(part, batch.side, Device::Cpu, Kind::Float, Layout::ChannelsFirst);
         let _ = tch::no_grad(|| expected.clip().image_features(&images, Mode::Train));
     }
-    trainer.step(&batch, 0);
+    trainer.step(&batch, 0).unwrap();
     let expected = expected.store().variables();
     let statistics = trainer.store().variables().into_iter().filter(|(name, _)| name.contains(".running_"));
     for (name, statistic) in statistics {
@@ -228,7 +228,7 @@ fn numbers(world: &World, kind: &str, steps: u64, set: &str) -> BTreeMap<String,
     let config = config(&[kind, "run.steps=3", set]);
     let batcher = batcher(world, &config);
     let mut trainer = Trainer::new(&config, batcher.order().steps(), Device::Cpu).unwrap();
-    (0..steps).for_each(|step| drop(trainer.step(&batcher.batch(0, step).unwrap(), step)));
+    (0..steps).for_each(|step| drop(trainer.step(&batcher.batch(0, step).unwrap(), step).unwrap()));
     let variables = trainer.store().variables().into_iter().filter(|(name, _)| name.starts_with("logit_"));
     variables.map(|(name, value)| (name, value.double_value(&[]))).collect()
 }

@@ -1,0 +1,63 @@
+"""Gives a python3 (3.10 to 3.12) with PyTorch 2.11.0: this one, if it has all, else a virtual environment.
+
+For a CPU, 2 GB of CUDA libraries are left out: the wheel links against them, and nothing here calls
+them. Empty libraries of their names, bound lazily, stand in for them.
+"""
+
+import hashlib
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).parent
+VENV, WANTED = HERE / ".venv", HERE / "requirements.txt"
+PYTHON = VENV / "bin/python"
+HAS_ALL = "import numpy, pyarrow, safetensors, torch; assert torch.__version__.startswith('2.11.0')"
+
+
+def python(cuda: bool = False) -> Path:
+    """Made once; `cuda` needs what is left out for a CPU."""
+    usable = HAS_ALL + ("; assert torch.cuda.is_available()" if cuda else "")
+    for found in (Path(sys.executable), PYTHON):
+        if found.exists() and call(found, "-c", usable, capture_output=True).returncode == 0:
+            if found != PYTHON or (VENV / "stamp").read_text() == stamp(cuda):
+                return found
+    make(cuda)
+    return PYTHON
+
+
+def stamp(cuda: bool) -> str:
+    return hashlib.sha256(WANTED.read_bytes()).hexdigest() + (" cuda" if cuda else "")
+
+
+def make(cuda: bool) -> None:
+    print("setting up a virtual environment with PyTorch (1.5 GB, once)", file=sys.stderr)
+    venv.create(VENV, with_pip=True, clear=True)
+    left_out = [] if cuda else ["--no-deps"]
+    call(PYTHON, "-m", "pip", "install", "--quiet", *left_out, "-r", WANTED, check=True)
+    if not cuda:
+        stand_in()
+    (VENV / "stamp").write_text(stamp(cuda))
+
+
+def call(*command: object, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([str(part) for part in command], text=True, **options)
+
+
+def stand_in() -> None:
+    """Makes an empty library for each that `import torch` asks for, until it is content."""
+    site = next(VENV.glob("lib/python*/site-packages"))
+    (site / "bind_lazily.pth").write_text("import os, sys; sys.setdlopenflags(os.RTLD_LAZY)\n")
+    for _ in range(40):
+        error = call(PYTHON, "-c", "import torch", capture_output=True).stderr
+        name = re.search(r"(lib[\w.]+\.so[.\d]*): cannot open shared object file", error)
+        if not name:
+            return
+        library = site / "torch/lib" / name[1]
+        call("cc", "-shared", "-o", library, "-x", "c", "/dev/null", check=True)
+
+
+if __name__ == "__main__":
+    print(python())

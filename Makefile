@@ -8,7 +8,7 @@ ifneq ($(JPEG),)
 export TURBOJPEG_SOURCE ?= $(JPEG)
 endif
 
-.PHONY: help build demo test setup tools bench-peers clean-demo
+.PHONY: help build demo test setup tools parity bench-peers bench-train clean-demo
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,6 +39,12 @@ tools:
 	@command -v $(CARGO) >/dev/null || { echo "error: no cargo: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
 	@command -v c++ >/dev/null || { echo "error: no C++ compiler: apt-get install g++" >&2; exit 1; }
 	@command -v python3 >/dev/null || { echo "error: no python3: apt-get install python3 python3-pip" >&2; exit 1; }
+
+parity: setup ## hold train against a PyTorch trainer, step by step (1.5 GB of Python packages); ARGS="--only fp32"
+	@python=$$(python3 tests/parity/install.py) && CARGO="$(CARGO)" $$python tests/parity/run.py $(ARGS)
+
+bench-train: setup ## measure train beside the same trainer in PyTorch; ARGS="--what stages"
+	@python=$$(python3 tests/parity/install.py) && CARGO="$(CARGO)" $$python benches/train/run.py $(ARGS)
 
 bench-peers: ## measure pairmill beside other tools (3 GB of Python packages); ARGS="--images 400", ARGS="--what load"
 	@CARGO="$(CARGO)" python3 benches/peers/run.py $(ARGS)

@@ -52,11 +52,19 @@ def tiny() -> list[Case]:
     return [
         case("infonce", three(20, 20, 30), {}),
         case("infonce, linear, smoothed, cls, windows", three(25, 15, 30), linear, SMOOTHED),
-        case("infonce, constant, scale clamped, last batch short", three(30, 25, 15), constant, SHORT),
+        case(
+            "infonce, constant, scale clamped, last batch short", three(30, 25, 15), constant, SHORT
+        ),
         case("infonce, scale fixed", three(5, 5, 5), {"optim": {"lr_scale": 0.0}}),
-        case("infonce, micro-batches", [stage("text", 15, ["text", *HEAD])], {"data": {"micro_batch": 4}}),
+        case(
+            "infonce, micro-batches",
+            [stage("text", 15, ["text", *HEAD])],
+            {"data": {"micro_batch": 4}},
+        ),
         case("multi_positive", three(20, 20, 30), kind("multi_positive"), twins=True),
-        case("multi_positive, 2 captions", three(20, 20, 30), kind("multi_positive"), TWO, twins=True),
+        case(
+            "multi_positive, 2 captions", three(20, 20, 30), kind("multi_positive"), TWO, twins=True
+        ),
         case("siglip", three(20, 20, 30), kind("siglip")),
         case("infonce + matching", three(20, 20, 30), kind("infonce", matching=0.5)),
         case("siglip + matching", three(20, 20, 30), kind("siglip", matching=1.5, contrastive=0.7)),
@@ -64,7 +72,7 @@ def tiny() -> list[Case]:
 
 
 def whole() -> list[Case]:
-    """ResNet-50 and a small BERT, 6 steps: three with the image tower frozen, three with all trained."""
+    """ResNet-50 and a small BERT: three steps with a frozen image tower, three with all trained."""
     stages = [stage("frozen", 3, ["text", *HEAD]), stage("all", 3, BOTH)]
     losses = {
         "infonce": {},
@@ -120,7 +128,9 @@ def three(first: int, second: int, third: int) -> list[dict]:
     ]
 
 
-def case(name: str, stages: list[dict], *changes: dict, limits: Limits = Limits(), twins: bool = False) -> Case:
+def case(
+    name: str, stages: list[dict], *changes: dict, limits: Limits = Limits(), twins: bool = False
+) -> Case:
     config = {
         "run": {"seed": 7, "precision": "fp64", "checkpoint_every": 0},
         "model": TINY,

@@ -22,7 +22,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Difference:
-    """The greatest relative differences over steps, or over tensors; and tensors that should not have moved."""
+    """The greatest relative differences over steps, or tensors; and what moved but is frozen."""
 
     steps: int
     loss: float

@@ -1,6 +1,5 @@
 """Mistakes that people make, planted in the PyTorch side: each has to be seen."""
 
-import math
 from contextlib import AbstractContextManager
 from unittest.mock import patch
 
@@ -18,7 +17,9 @@ def planted() -> dict[str, AbstractContextManager]:
         "tanh GELU": patch.object(bert, "gelu", lambda xs: gelu(xs, approximate="tanh")),
         "decay on biases": patch.object(optimise, "decays", lambda parameter: True),
         "warm-up off by one": patch.object(optimise, "factor", late),
-        "pads in the mean": patch.object(clip, "mean_over_tokens", lambda states, mask: states.mean(1)),
+        "pads in the mean": patch.object(
+            clip, "mean_over_tokens", lambda states, mask: states.mean(1)
+        ),
         "BatchNorm not frozen": patch.object(clip, "set_modes", all_in_training),
         "wrong caption": patch.object(Shards, "tokens", next_caption),
         "wrong view": patch.object(Shards, "row", next_view),

@@ -1,4 +1,4 @@
-"""Gives a python3 (3.10 to 3.12) with PyTorch 2.11.0: this one, if it has all, else a virtual environment.
+"""Prints a python3 (3.10 to 3.12) that has PyTorch 2.11.0: this one, or a virtual environment's.
 
 For a CPU, 2 GB of CUDA libraries are left out: the wheel links against them, and nothing here calls
 them. Empty libraries of their names, bound lazily, stand in for them.
@@ -60,4 +60,4 @@ def stand_in() -> None:
 
 
 if __name__ == "__main__":
-    print(python())
+    print(python(cuda="--cuda" in sys.argv))

@@ -43,7 +43,9 @@ class Programs:
             options.append("--drop-last")
         if data.get("captions_per_image", 1) > 1:
             options += ["--captions-per-image", data["captions_per_image"]]
-        return order(self.call("shards", "order", shards, "--split", "train", *options).splitlines())
+        return order(
+            self.call("shards", "order", shards, "--split", "train", *options).splitlines()
+        )
 
     def train(self, shards: Path, config: dict, run: Path, *options: object) -> list[dict]:
         """Gives back the lines of the log."""

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import install
+import report
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -20,9 +20,6 @@ ROOT = HERE.parents[1]
 
 def main() -> int:
     args = arguments()
-    enter(install.python())
-    import report  # needs what has just been installed
-
     programs = args.programs or built()
     if args.keep:
         args.keep.mkdir(parents=True)
@@ -39,15 +36,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def enter(python: Path) -> None:
-    """Goes on as that Python, unless it is this one."""
-    if Path(sys.executable) != python:
-        os.execv(python, [str(python), *sys.argv])
-
-
 def built() -> Path:
     cargo = os.environ.get("CARGO", "cargo")
-    subprocess.run([cargo, "build", "--quiet", "--features", "train", "--bins"], cwd=ROOT, check=True)
+    subprocess.run(
+        [cargo, "build", "--quiet", "--features", "train", "--bins"], cwd=ROOT, check=True
+    )
     return Path(ROOT / os.environ.get("CARGO_TARGET_DIR", "target"), "debug")
 
 

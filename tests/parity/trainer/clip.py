@@ -68,7 +68,7 @@ def within(name: str, prefix: str) -> bool:
 
 
 def set_modes(module: nn.Module, above: bool) -> None:
-    """Eval where all weights are frozen; what has none, such as dropout, goes with what it is in."""
+    """Eval where all weights are frozen; what has none (dropout) goes with what it is in."""
     weights = [parameter.requires_grad for parameter in module.parameters()]
     module.training = any(weights) if weights else above
     for child in module.children():

@@ -52,7 +52,12 @@ def factor(step: int, warmup: int, total: int, schedule: str) -> float:
 
 def rate_of(name: str) -> str:
     top = name.split(".")[0]
-    known = {"image": "lr_image", "text": "lr_text", "logit_scale": "lr_scale", "logit_bias": "lr_scale"}
+    known = {
+        "image": "lr_image",
+        "text": "lr_text",
+        "logit_scale": "lr_scale",
+        "logit_bias": "lr_scale",
+    }
     return known.get(top, "lr_projection")
 
 
@@ -60,8 +65,8 @@ def decays(parameter: Tensor) -> bool:
     return parameter.ndim >= 2
 
 
-def adamw(model: nn.Module, optim: dict, fused: bool | None = None) -> torch.optim.AdamW:
-    """One group for each rate, with decay and without; a frozen parameter has no gradient, so no state."""
+def adamw(model: nn.Module, optim: dict, fused: bool) -> torch.optim.AdamW:
+    """A group for each rate, with decay and without; what is frozen has no gradient, no state."""
     groups: dict[tuple[str, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         groups.setdefault((rate_of(name), decays(parameter)), []).append(parameter)

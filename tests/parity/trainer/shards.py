@@ -69,7 +69,9 @@ class Shards:
         ids = torch.tensor([text + [PAD] * (longest - len(text)) for text in texts])
         lengths = torch.tensor([len(text) for text in texts])
         pixels = numpy.stack([centre(row.pixels, crop) for row in rows])
-        right = [[one.source == other.source for other in rows for _ in range(each)] for one in rows]
+        right = [
+            [one.source == other.source for other in rows for _ in range(each)] for one in rows
+        ]
         return Batch(
             pixels=torch.from_numpy(pixels),
             ids=ids,
@@ -93,6 +95,9 @@ def order(lines: Iterable[str]) -> list[list[Place]]:
     """The steps of an epoch, from what `shards order` prints."""
     rows = csv.DictReader(lines, delimiter="\t")
     return [
-        [Place(row["key"], int(row["view"]), [int(n) for n in row["caption"].split(",")]) for row in step]
+        [
+            Place(row["key"], int(row["view"]), [int(n) for n in row["caption"].split(",")])
+            for row in step
+        ]
         for _, step in groupby(rows, key=lambda row: row["step"])
     ]

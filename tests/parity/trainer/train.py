@@ -14,21 +14,31 @@ from trainer.shards import Batch
 
 
 class Trainer:
-    """Weights stay where the model was made; precision is that of its tensors, or autocast's."""
+    """Computes where the model lies, in the precision of its tensors, or in autocast's."""
 
-    def __init__(self, model: Clip, config: dict, steps_per_epoch: int, **options):
+    def __init__(
+        self,
+        model: Clip,
+        config: dict,
+        steps_per_epoch: int,
+        *,
+        fused: bool = False,
+        autocast: torch.dtype | None = None,
+        compiled: bool = False,
+    ):
         config = completed(config)
         self.model, self.config = model, config
         self.stages = optimise.stages(config, steps_per_epoch)
         self.total = sum(stage.steps for stage in self.stages)
         self.steps_per_epoch = steps_per_epoch
-        self.optimiser = optimise.adamw(model, config["optim"], options.get("fused"))
-        self.autocast = options.get("autocast")
+        self.optimiser = optimise.adamw(model, config["optim"], fused)
+        self.autocast = autocast
+        self.towers = torch.compile(model) if compiled else model
         self.stage = None
 
     def run(self, batches: Iterable[Batch]) -> list[dict]:
-        steps = enumerate(zip(batches, optimise.each_step(self.stages)))
-        return [self.line(step, stage, batch) for step, (batch, stage) in steps]
+        steps = enumerate(zip(optimise.each_step(self.stages), batches))
+        return [self.line(step, stage, batch) for step, (stage, batch) in steps]
 
     def line(self, step: int, stage: optimise.Stage, batch: Batch) -> dict:
         values = self.step(step, stage, batch)
@@ -36,7 +46,7 @@ class Trainer:
         return place | {name: float(value) for name, value in values.items()}
 
     def step(self, step: int, stage: optimise.Stage, batch: Batch) -> dict[str, Tensor | float]:
-        """Loss, rates and scale are from before the update, the gradient's norm from before clipping."""
+        """Loss, rates and scale are from before the update, the norm from before clipping."""
         if stage is not self.stage:
             self.model.train_only(stage.train)
             self.stage = stage
@@ -53,9 +63,10 @@ class Trainer:
     def loss(self, batch: Batch) -> Tensor:
         device = batch.pixels.device.type
         with torch.autocast(device, self.autocast, enabled=self.autocast is not None):
-            images, texts = self.model(batch.pixels, batch.ids, batch.mask)
-            pairs = Pairs(images, texts, batch.right, batch.own)
-            return loss(self.model, pairs, self.config["loss"])
+            images, texts = self.towers(batch.pixels, batch.ids, batch.mask)
+        scale = self.model.logit_scale
+        pairs = Pairs(images.to(scale), texts.to(scale), batch.right, batch.own)
+        return loss(self.model, pairs, self.config["loss"])
 
     def set_rates(self, step: int, stage: optimise.Stage) -> dict[str, float]:
         """Gives back what the log says: 0 for a tower that is frozen."""

@@ -7,8 +7,8 @@ import numpy
 import pyarrow
 import pyarrow.parquet
 
-WORDS = """a the small large red green blue yellow black white old young wooden silver round tall dog
-cat horse bird boat train bus bicycle table chair clock kite river street field kitchen mountain
+WORDS = """a the small large red green blue yellow black white old young wooden silver round tall
+dog cat horse bird boat train bus bicycle table chair clock kite river street field kitchen mountain
 beach window door man woman child crowd stands sits runs jumps waits rides holds looks under over
 beside behind near above with and of in on""".split()
 

@@ -19,8 +19,7 @@ WHOLE = TINY | {
     "text": TINY["text"] | {"hidden_size": 128, "num_hidden_layers": 4, "intermediate_size": 512},
     "embed_dim": 64,
 }
-HEAD = ["projection", "matching"]
-BOTH = ["image", "text", *HEAD]
+FROZEN, ALL = ["text", "projection"], ["image", "text", "projection"]
 OPTIM = {"lr_image": 3e-4, "lr_text": 5e-4, "lr_projection": 2e-3, "clip_grad": 1.0}
 
 
@@ -52,19 +51,11 @@ def tiny() -> list[Case]:
     return [
         case("infonce", three(20, 20, 30), {}),
         case("infonce, linear, smoothed, cls, windows", three(25, 15, 30), linear, SMOOTHED),
-        case(
-            "infonce, constant, scale clamped, last batch short", three(30, 25, 15), constant, SHORT
-        ),
+        case("infonce, constant, clamped, short last batch", three(30, 25, 15), constant, SHORT),
         case("infonce, scale fixed", three(5, 5, 5), {"optim": {"lr_scale": 0.0}}),
-        case(
-            "infonce, micro-batches",
-            [stage("text", 15, ["text", *HEAD])],
-            {"data": {"micro_batch": 4}},
-        ),
-        case("multi_positive", three(20, 20, 30), kind("multi_positive"), twins=True),
-        case(
-            "multi_positive, 2 captions", three(20, 20, 30), kind("multi_positive"), TWO, twins=True
-        ),
+        case("infonce, micro-batches", [stage("text", 15, FROZEN)], {"data": {"micro_batch": 4}}),
+        case("multi_positive", three(20, 20, 30), MULTIPLE, twins=True),
+        case("multi_positive, 2 captions", three(20, 20, 30), MULTIPLE, TWO, twins=True),
         case("siglip", three(20, 20, 30), kind("siglip")),
         case("infonce + matching", three(20, 20, 30), kind("infonce", matching=0.5)),
         case("siglip + matching", three(20, 20, 30), kind("siglip", matching=1.5, contrastive=0.7)),
@@ -73,15 +64,16 @@ def tiny() -> list[Case]:
 
 def whole() -> list[Case]:
     """ResNet-50 and a small BERT: three steps with a frozen image tower, three with all trained."""
-    stages = [stage("frozen", 3, ["text", *HEAD]), stage("all", 3, BOTH)]
+    stages = [stage("frozen", 3, FROZEN), stage("all", 3, ALL)]
     losses = {
         "infonce": {},
-        "multi_positive": kind("multi_positive"),
+        "multi_positive": MULTIPLE,
         "siglip": kind("siglip"),
         "infonce + matching": kind("infonce", matching=0.5),
     }
+    size = {"model": WHOLE, "data": {"batch": 8}}
     return [
-        case(f"ResNet-50, {name}", stages, {"model": WHOLE}, {"data": {"batch": 8}}, loss)
+        case(f"ResNet-50, {name}", stages, size, loss, twins=name == "multi_positive")
         for name, loss in losses.items()
     ]
 
@@ -89,11 +81,11 @@ def whole() -> list[Case]:
 def single() -> list[Case]:
     """In single precision."""
     near, far = Limits(1e-4, 1e-4, None), Limits(1e-4, 1e-2, None)
-    frozen = [stage("frozen", 50, ["text", *HEAD])]
+    frozen = [stage("frozen", 50, FROZEN)]
     fp32 = {"run": {"precision": "fp32"}}
     return [
         case("fp32, image frozen", frozen, fp32, limits=near),
-        case("fp32, all trained", [stage("all", 8, BOTH)], fp32, limits=far),
+        case("fp32, all trained", [stage("all", 8, ALL)], fp32, limits=far),
     ]
 
 
@@ -108,6 +100,7 @@ SMOOTHED = {
     "data": {"shuffle": "window:40"},
 }
 SHORT = {"data": {"drop_last": False}}
+MULTIPLE = {"loss": {"kind": "multi_positive"}}
 TWO = {"data": {"captions_per_image": 2}}
 
 
@@ -120,11 +113,11 @@ def stage(name: str, steps: int, train: list[str], **rates: float) -> dict:
 
 
 def three(first: int, second: int, third: int) -> list[dict]:
-    top = [*HEAD, "image.layer4", "text.encoder.layer.1"]
+    top = ["projection", "image.layer4", "text.encoder.layer.1"]
     return [
-        stage("projections", first, HEAD, lr_projection=4e-3),
+        stage("projections", first, ["projection"], lr_projection=4e-3),
         stage("top", second, top, lr_text=1e-3),
-        stage("all", third, BOTH),
+        stage("all", third, ALL),
     ]
 
 
@@ -140,6 +133,4 @@ def case(
     }
     for change in changes:
         config |= {table: config[table] | keys for table, keys in change.items()}
-    if "matching" not in config["loss"]:
-        stages = [one | {"train": [p for p in one["train"] if p != "matching"]} for one in stages]
     return Case(name, config | {"stage": stages}, limits, twins)

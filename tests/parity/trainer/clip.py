@@ -53,10 +53,9 @@ class Clip(nn.Module):
         return self.images(pixels), self.texts(ids, mask)
 
     def train_only(self, prefixes: Iterable[str]) -> None:
-        """Freezes all else; the scale trains always. A frozen BatchNorm keeps its statistics."""
+        """Freezes all else. A frozen BatchNorm keeps its statistics."""
         for name, parameter in self.named_parameters():
-            always = name in ("logit_scale", "logit_bias")
-            parameter.requires_grad_(always or any(within(name, prefix) for prefix in prefixes))
+            parameter.requires_grad_(any(within(name, prefix) for prefix in prefixes))
         set_modes(self, True)
 
 

@@ -19,7 +19,8 @@ class Stage:
 
 
 def stages(config: dict, steps_per_epoch: int) -> list[Stage]:
-    """Cut where `run.steps` or `run.epochs` ends."""
+    """Cut where `run.steps` or `run.epochs` ends. A matching head trains in all of them, and so
+    does the scale, unless its rate is 0."""
     left = config["run"].get("steps") or config["run"].get("epochs", math.inf) * steps_per_epoch
     made = []
     for stage in config["stage"]:
@@ -28,9 +29,10 @@ def stages(config: dict, steps_per_epoch: int) -> list[Stage]:
         rates = {key: stage.get(key, config["optim"].get(key)) for key in RATES}
         if rates["lr_scale"] is None:
             rates["lr_scale"] = rates["lr_projection"]
+        scale = ["logit_scale", "logit_bias"] if rates["lr_scale"] else []
         left -= steps
         if steps:
-            made.append(Stage(stage["name"], steps, stage["train"], rates))
+            made.append(Stage(stage["name"], steps, [*stage["train"], "matching", *scale], rates))
     return made
 
 

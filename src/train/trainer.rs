@@ -45,7 +45,7 @@ pub struct Outcome {
 pub fn build(config: &Config, device: Device) -> Result<(nn::VarStore, Clip)> {
     let mut store = nn::VarStore::new(device);
     if config.run.precision == Precision::Fp64 {
-        store.double();
+        store.set_kind(Kind::Double); // of what is made from now on; `double` would cast what is there
     }
     tch::manual_seed(seed_for(config.run.seed, Purpose::Weights, 0, 0) as i64);
     let model = &config.model;
@@ -208,4 +208,19 @@ pub fn padded(ids: &[i32], lengths: &[i32], length: usize, device: Device) -> (T
     let places = Tensor::arange(length as i64, (Kind::Int, Device::Cpu));
     let mask = places.unsqueeze(0).lt_tensor(&Tensor::from_slice(lengths).unsqueeze(1)).to_kind(Kind::Int64);
     (tokens.to_device(device), mask.to_device(device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::settings;
+
+    #[test]
+    fn in_double_precision_every_variable_is_double() {
+        let config = settings::resolve(Some("tiny"), None, &["run.precision=fp64".to_owned()]).unwrap();
+        let (store, _) = build(&config, Device::Cpu).unwrap();
+        let others: Vec<_> =
+            store.variables().into_iter().filter(|(_, tensor)| tensor.kind() != Kind::Double).collect();
+        assert!(others.is_empty(), "{others:?}");
+    }
 }

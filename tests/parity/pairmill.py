@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainer.shards import Place, order
 
+MOST_SAID = 400  # a panic of libtorch's brings a page of frames
 NOT_THERE = ("does not work yet", "unknown variant")
 
 
@@ -28,7 +29,7 @@ class Programs:
         if ran.returncode:
             said = ran.stderr.strip()
             kind = Absent if any(words in said for words in NOT_THERE) else Failed
-            raise kind(f"{program}: {said}")
+            raise kind(f"{program}: {said[:MOST_SAID]}")
         return ran.stdout
 
     def prepare(self, table: Path, out: Path, *options: object) -> None:

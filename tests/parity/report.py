@@ -39,7 +39,11 @@ def planted(bench: Bench) -> int:
     case, unseen = faulty(), 0
     first = start(bench, case)
     print("\nWith a fault in the PyTorch side, which has to be seen:\n\n" + HEAD)
-    ours = by_train(bench, case)
+    try:
+        ours = by_train(bench, case)
+    except Failed as error:
+        row(case.name, None, f"FAILED: {error}")
+        return 1
     for name, fault in {"no fault": nullcontext(), **faults.planted()}.items():
         with fault:
             found = difference(first, ours, *by_torch(bench, case, first))

@@ -28,7 +28,7 @@ CSV = ["--format=csv,noheader"]
 WAYS = [Way("fp32"), Way("tf32"), Way("bf16"), Way("bf16", channels_last=True)]
 SMALL = {
     "image": {"layers": [1, 1, 1, 1], "width": 16},
-    "text": {"num_hidden_layers": 1},
+    "text": {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4},
     "embed_dim": 64,
 }
 LIMITS = {"fp32": 1e-3, "bf16": 1e-2}

@@ -62,8 +62,8 @@ impl World {
         Self { folder: tempfile::tempdir().unwrap() }.filled(&[&source[..], more].concat())
     }
 
-    /// The same rows in the split `val` too.
-    fn with_val() -> Self {
+    /// The same rows in the split `val` too; shards made with `more` flags.
+    fn with_val(more: &[&str]) -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
         let mut rows = csv::Reader::from_path(format!("{PHOTOS}/captions.txt")).unwrap();
         let mut table = csv::Writer::from_path(world.path("pairs.csv")).unwrap();
@@ -74,7 +74,7 @@ impl World {
         table.flush().unwrap();
         let table = world.path("pairs.csv");
         let columns = ["--key-column", "image", "--split-column", "split"];
-        world.filled(&[&["table", "--table", table.to_str().unwrap()][..], &columns].concat())
+        world.filled(&[&["table", "--table", table.to_str().unwrap()][..], &columns, more].concat())
     }
 
     /// Prepares the photographs from a source into small shards.

@@ -54,7 +54,7 @@ fn refused(world: &World, more: &[&str]) -> String {
 
 #[test]
 fn the_best_checkpoint_is_the_earliest_of_the_largest_recall_sum_and_clip_opens_it() {
-    let world = World::with_val();
+    let world = World::with_val(&[]);
     check_done(&world.train("run", &SETS));
     let run = world.path("run");
     let found = evaluations(&run);
@@ -75,7 +75,7 @@ fn the_best_checkpoint_is_the_earliest_of_the_largest_recall_sum_and_clip_opens_
 
 #[test]
 fn weights_and_checkpoint_can_be_chosen_and_what_is_not_there_is_named() {
-    let world = World::with_val();
+    let world = World::with_val(&[]);
     check_done(&world.train("run", &SETS));
     let embedded = |weights: &[&str]| {
         let base =
@@ -102,7 +102,7 @@ fn weights_and_checkpoint_can_be_chosen_and_what_is_not_there_is_named() {
 
 #[test]
 fn averages_do_not_change_what_is_trained_and_are_resumed_to_the_bit() {
-    let world = World::with_val();
+    let world = World::with_val(&[]);
     check_done(&world.train("whole", &SETS));
     check_done(&world.train("without", &SETS[..4]));
     check_done(&world.train("broken", &SETS));
@@ -124,7 +124,7 @@ fn averages_do_not_change_what_is_trained_and_are_resumed_to_the_bit() {
 
 #[test]
 fn a_foreign_checkpoint_is_refused_by_name_and_the_one_before_is_used() {
-    let world = World::with_val();
+    let world = World::with_val(&[]);
     check_done(&world.train("whole", &SETS));
     check_done(&world.train("broken", &SETS));
     check_done(&world.train("other", &[&SETS[..], &["--set", "model.embed_dim=4"]].concat()));
@@ -164,7 +164,7 @@ fn a_foreign_checkpoint_is_refused_by_name_and_the_one_before_is_used() {
 
 #[test]
 fn events_hold_what_the_metrics_do() {
-    let world = World::with_val();
+    let world = World::with_val(&[]);
     check_done(&world.train("run", &SETS));
     let run = world.path("run");
     let scalars = scalars(&run);

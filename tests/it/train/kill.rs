@@ -136,12 +136,12 @@ fn check_killed(world: &World, more: &[&str]) {
 
 #[test]
 fn a_run_that_is_killed_at_random_steps_sees_the_keys_of_one_that_is_not() {
-    check_killed(&World::new(), &[]);
+    check_killed(&World::with_val(&[]), &[]);
 }
 
 #[test]
 fn kills_change_nothing_where_features_of_frozen_towers_are_kept() {
-    let world = World::prepared(&["--views", "2", "--flip", "0.5"]);
+    let world = World::with_val(&["--views", "2", "--flip", "0.5"]);
     let both = "'image', 'text', 'projection'";
     let stages = world.stages(&[(4, "'projection'"), (1, both), (7, "'text', 'projection'"), (9, both)]);
     check_killed(&world, &stages.each_ref().map(String::as_str));

@@ -32,7 +32,8 @@ def main() -> None:
     if args.fixed:
         batches = repeat(next(batches).to(device))
     args.out.write_text(json.dumps(timed(trainer, batches, device)))
-    save_file(trainer.model.state_dict(), args.out.with_suffix(".safetensors"))
+    state = {name: tensor.contiguous() for name, tensor in trainer.model.state_dict().items()}
+    save_file(state, args.out.with_suffix(".safetensors"))
 
 
 def arguments() -> argparse.Namespace:

@@ -59,6 +59,18 @@ struct Common {
     quiet: bool,
 }
 
+/// The images that are looked at.
+#[derive(ClapArgs)]
+struct Of {
+    /// A folder that `prepare` made
+    #[arg(long, value_name = "DIR")]
+    data: Location,
+
+    /// The split
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    split: String,
+}
+
 /// Embeddings of a split's images and captions as a Parquet table (key, kind, text, embedding)
 ///
 /// Example: clip embed --run run --data shards --split test --out emb.parquet
@@ -67,13 +79,8 @@ struct EmbedArgs {
     #[command(flatten)]
     common: Common,
 
-    /// A folder that `prepare` made
-    #[arg(long, value_name = "DIR")]
-    data: Location,
-
-    /// The split
-    #[arg(long, value_name = "SPLIT", default_value = "test")]
-    split: String,
+    #[command(flatten)]
+    of: Of,
 
     /// The table to write
     #[arg(long, value_name = "FILE.parquet")]
@@ -135,10 +142,10 @@ impl Common {
     }
 
     /// The dataset, of the run's vocabulary, and a bar over one of its splits.
-    fn dataset(&self, trained: &Trained, data: &Location, split: &str) -> Result<(Dataset, Progress)> {
-        let dataset = Dataset::open(data).context("--data")?;
+    fn dataset(&self, trained: &Trained, of: &Of) -> Result<(Dataset, Progress)> {
+        let dataset = Dataset::open(&of.data).context("--data")?;
         trained.check_vocabulary(&dataset)?;
-        let images = dataset.manifest.splits.get(split).map_or(0, |totals| totals.images);
+        let images = dataset.manifest.splits.get(&of.split).map_or(0, |totals| totals.images);
         let verbosity = if self.quiet { Verbosity::Quiet } else { Verbosity::Normal };
         Ok((dataset, Progress::new("embedding", "images", images, verbosity)))
     }
@@ -147,8 +154,8 @@ impl Common {
 impl EmbedArgs {
     fn run(self) -> Result<()> {
         let trained = self.common.open()?;
-        let (dataset, progress) = self.common.dataset(&trained, &self.data, &self.split)?;
-        let (images, captions) = embed(&trained, &dataset, &self.split, &self.out, &progress)?;
+        let (dataset, progress) = self.common.dataset(&trained, &self.of)?;
+        let (images, captions) = embed(&trained, &dataset, &self.of.split, &self.out, &progress)?;
         progress.finish();
         println!("{images} images and {captions} captions in {}", self.out.display());
         Ok(())

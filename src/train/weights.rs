@@ -44,14 +44,6 @@ pub fn load_all(vs: &nn::VarStore, path: &Path) -> Result<()> {
     load(vs, path, "", str::to_owned)
 }
 
-/// Saves every variable, by name, whole or not at all. The same values give the same bytes.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn save(vs: &nn::VarStore, path: &Path) -> Result<()> {
-    write_tensors(path, vs.variables().into_iter().collect())
-}
-
 /// All tensors of a safetensors file, on the CPU.
 ///
 /// # Errors

@@ -1,16 +1,19 @@
 //! The loader: what it delivers is what the order says and what the ordinary Arrow reader reads.
 
+pub mod damaged;
+mod sparing;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::Arc;
 
 use pairmill::decode::decode;
 use pairmill::files::sha256_hex;
 use pairmill::load::{
-    Batch, Batcher, CaptionWeights, Cursor, Order, OrderSpec, Padding, Pairs, Picture, Shape, Shuffle, start,
+    Batch, Batcher, CaptionWeights, Cursor, Order, OrderSpec, Padding, Pairs, Shape, Shuffle, start,
 };
 use pairmill::sample::{Sample, Stored};
-use pairmill::shard::{Dataset, Pixels, ShardEntry, ShardReader};
+use pairmill::shard::{Dataset, Pixels, ShardReader};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -156,30 +159,6 @@ fn excluded_keys_never_come() {
     assert!(came.is_disjoint(&keys) && came.len() == 22);
 }
 
-/// Flips one byte in the middle of the picture of row 4 of `train/v<view>-00001.parquet`.
-pub fn damage_a_picture(data: &Dataset, view: u32) -> PathBuf {
-    let path = data.root.join(ShardEntry::path_of("train", view, 1));
-    let mut picture = Vec::new();
-    ShardReader::open(&path).unwrap().picture(4, &mut picture).unwrap();
-    let mut bytes = std::fs::read(&path).unwrap();
-    let at = bytes.windows(picture.len()).position(|window| window == picture).unwrap();
-    bytes[at + picture.len() / 2] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
-    path
-}
-
-#[test]
-fn a_damaged_picture_is_named_by_shard_row_and_key_and_ends_the_queue() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = [Recipe { views: 1, ..SMALL }.write(folder.path())];
-    let path = damage_a_picture(&data[0], 0);
-    let results: Vec<_> = start(batcher(&data, None, 64), Cursor::default(), 1, 3, 3).collect();
-    let error = results.last().unwrap().as_ref().unwrap_err();
-    let place = format!("row 4 of {}, key 000000000013", path.display());
-    assert_eq!(error.to_string(), format!("{place}: the picture does not match its crc32c"));
-    assert!(results[..results.len() - 1].iter().all(Result::is_ok));
-}
-
 /// Files under `folder` that this process has open.
 #[cfg(target_os = "linux")]
 fn open_under(folder: &Path) -> usize {
@@ -205,66 +184,9 @@ fn a_dataset_may_have_more_shards_than_may_be_open() {
     assert!((1..=130).contains(&open), "{open} are open: 128, and one of each thread");
 }
 
-#[test]
-fn a_cut_shard_is_an_error_not_a_crash() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = [SMALL.write(folder.path())];
-    let path = data[0].root.join("train/v1-00002.parquet");
-    std::fs::write(&path, &std::fs::read(&path).unwrap()[..900]).unwrap();
-    let error = start(batcher(&data, None, 64), Cursor::default(), 2, 2, 2).find_map(Result::err).unwrap();
-    assert!(error.to_string().starts_with(&format!("{} has 900 bytes, not ", path.display())), "{error}");
-    std::fs::remove_file(&path).unwrap();
-    let error = start(batcher(&data, None, 64), Cursor::default(), 2, 2, 2).find_map(Result::err).unwrap();
-    assert!(error.to_string().starts_with(&format!("cannot read the shard {}", path.display())), "{error}");
-}
-
-#[test]
-fn a_shard_that_is_cut_while_it_is_read_is_an_error_that_names_the_row() {
-    for pixels in [Pixels::Image, Pixels::Raw { side: 8 }] {
-        let folder = tempfile::tempdir().unwrap();
-        let data = [Recipe { splits: &[("train", &[9])], views: 1, pixels, ..SMALL }.write(folder.path())];
-        let path = data[0].root.join("train/v0-00000.parquet");
-        let batcher = batcher(&data, None, 64);
-        batcher.batch(0, 0).unwrap();
-        let file = std::fs::File::options().write(true).open(&path).unwrap();
-        file.set_len(20).unwrap();
-        let errors: Vec<String> =
-            (0..2).filter_map(|step| batcher.batch(1, step).err()).map(|error| error.to_string()).collect();
-        assert!(
-            !errors.is_empty() && errors.iter().all(|error| error.contains("v0-00000.parquet")),
-            "{errors:?}"
-        );
-    }
-}
-
 /// The rows of a batch of one epoch, however many there are of it.
 fn one_epoch(batcher: Batcher) -> Vec<String> {
     start(batcher, Cursor::default(), 1, 2, 2).map(|batch| content(&batch.unwrap())).collect()
-}
-
-#[test]
-fn a_row_that_is_skipped_is_named_and_black_and_the_others_are_as_ever() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = [Recipe { views: 1, ..SMALL }.write(folder.path())];
-    let batches = |batcher| start(batcher, Cursor::default(), 1, 2, 2).map(Result::unwrap);
-    let whole: Vec<Batch> = batches(batcher(&data, None, 64)).collect();
-    let path = damage_a_picture(&data[0], 0);
-    let mut bad = Vec::new();
-    for (mut batch, whole) in batches(batcher(&data, None, 64).skipping_bad()).zip(whole) {
-        let size = batch.images.len() / batch.rows();
-        for (row, error) in std::mem::take(&mut batch.bad) {
-            let picture = &mut batch.images[row * size..][..size];
-            assert!(picture.iter().all(|&level| level == 0));
-            picture.copy_from_slice(&whole.images[row * size..][..size]);
-            bad.push(error.to_string());
-        }
-        assert_eq!(content(&batch), content(&whole));
-    }
-    let key = format!("{:012}", 9 + 4);
-    assert_eq!(
-        bad,
-        [format!("row 4 of {}, key {key}: the picture does not match its crc32c", path.display())]
-    );
 }
 
 /// Writes a shard's rows again by the ordinary Arrow writer, with its defaults.
@@ -390,51 +312,4 @@ fn evaluation_reads_every_row_in_file_order_with_all_its_captions() {
         }
     }
     assert_eq!(at, 24);
-}
-
-#[test]
-fn a_picture_that_a_step_can_do_without_is_not_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = [Recipe { views: 2, ..SMALL }.write(folder.path())];
-    let asked: Arc<Mutex<Vec<Picture>>> = Arc::default();
-    let asks = asked.clone();
-    let odd = move |picture: Picture| {
-        asks.lock().unwrap().push(picture);
-        picture.row % 2 == 1
-    };
-    let sparing = batcher(&data, Some(16), 64).sparing(odd);
-    let plain = batcher(&data, Some(16), 64);
-    for epoch in 0..2 {
-        for step in 0..plain.order().steps() {
-            let (mut some, all) = (sparing.batch(epoch, step).unwrap(), plain.batch(epoch, step).unwrap());
-            assert_eq!(some.numbers, plain.order().batch(epoch, step).collect::<Vec<_>>());
-            let pictures = some.numbers.iter().zip(&some.views);
-            let pictures = pictures.map(|(&row, &view)| Picture { epoch, step, row, view });
-            assert!(asked.lock().unwrap().drain(..).eq(pictures));
-            for (place, &drawn) in some.drawn.iter().enumerate() {
-                assert_eq!(drawn, some.numbers[place] % 2 == 0);
-                let picture = place * 16 * 16 * 3..(place + 1) * 16 * 16 * 3;
-                if drawn {
-                    assert_eq!(some.images[picture.clone()], all.images[picture]);
-                } else {
-                    some.images[picture.clone()].copy_from_slice(&all.images[picture]);
-                }
-            }
-            assert_eq!(content(&some), content(&all), "all but pixels is there");
-            assert!(all.drawn.iter().all(|&drawn| drawn));
-        }
-    }
-}
-
-#[test]
-fn a_loader_that_is_told_to_spare_all_pictures_reads_none() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = [SMALL.write(folder.path())];
-    let read = |spare: bool| {
-        let mut batches = start(batcher(&data, None, 64).sparing(move |_| spare), Cursor::default(), 1, 1, 1);
-        assert_eq!(batches.by_ref().map(Result::unwrap).count(), 5);
-        batches.gauges().read_bytes
-    };
-    assert_eq!(read(true), 0);
-    assert!(read(false) > 0);
 }

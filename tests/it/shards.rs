@@ -12,7 +12,7 @@ use pairmill::shard::Dataset;
 use proptest::prelude::*;
 
 use crate::dataset::{Recipe, SMALL};
-use crate::load::damage_a_picture;
+use crate::load::damaged::damage_a_picture;
 use crate::world::World;
 
 pub fn shards(arguments: &str, folders: &[&Path]) -> (Option<i32>, String, String) {

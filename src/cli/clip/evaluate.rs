@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::Common;
+use super::{Common, Of};
 use crate::files::write_whole;
 use crate::progress::Progress;
 use crate::shard::Dataset;
 use crate::show::run as run_page;
-use crate::store::Location;
 use crate::train::embed::{Encoder, Split, first_five};
 use crate::train::recall::{Direction, Recalls};
 use crate::train::trained::Trained;
@@ -32,13 +31,8 @@ pub(super) struct Args {
     #[command(flatten)]
     common: Common,
 
-    /// A folder that `prepare` made
-    #[arg(long, value_name = "DIR")]
-    data: Location,
-
-    /// The split
-    #[arg(long, value_name = "SPLIT", default_value = "test")]
-    split: String,
+    #[command(flatten)]
+    of: Of,
 
     /// Average over so many consecutive equal parts (5 on COCO's 5,000 test images is the 1K protocol)
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -85,7 +79,7 @@ impl Args {
         let classes = self.classes.as_ref().map(|names| Classes::read(names, self.templates.as_deref()));
         let classes = classes.transpose()?;
         let trained = self.common.open()?;
-        let (dataset, progress) = self.common.dataset(&trained, &self.data, &self.split)?;
+        let (dataset, progress) = self.common.dataset(&trained, &self.of)?;
         let mut tally = classes.as_ref().map(|classes| self.tally(&trained, classes)).transpose()?;
         let found = self.embed(&trained, &dataset, &progress, tally.as_mut())?;
         progress.finish();
@@ -93,13 +87,13 @@ impl Args {
         ensure!(self.folds <= images, "--folds is {}, the split has {images} images", self.folds);
         let recalls = found.embedded.recalls(self.folds);
         if let Some(out) = &self.html {
-            let page = run_page::page(&trained, &dataset, &self.split, &found, &recalls)?;
+            let page = run_page::page(&trained, &dataset, &self.of.split, &found, &recalls)?;
             write_whole(out, page.as_bytes()).context("--html")?;
         }
         let figures = Figures { recalls, zero_shot: tally.map(|tally| tally.accuracy()) };
         match self.json {
             true => println!("{}", serde_json::to_string(&figures)?),
-            false => print(&figures, &self.split),
+            false => print(&figures, &self.of.split),
         }
         Ok(())
     }
@@ -119,7 +113,7 @@ impl Args {
         mut tally: Option<&mut Tally>,
     ) -> Result<Split> {
         let mut found = Split::default();
-        Encoder::of(trained).each(dataset, &self.split, first_five, |part| {
+        Encoder::of(trained).each(dataset, &self.of.split, first_five, |part| {
             progress.add(part.keys.len() as u64, String::new);
             if let Some(tally) = &mut tally {
                 tally.add(&part)?;

@@ -12,6 +12,7 @@
 
 mod chunks;
 mod key;
+mod room;
 mod store;
 mod table;
 mod tower;

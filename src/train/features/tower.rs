@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use serde_json::Value;
 use tch::Tensor;
 
+use super::room;
 use super::store::{self, Layout, Store};
 use super::table::{Item, Shelf};
 use crate::files::human_bytes;
@@ -168,9 +169,7 @@ impl Tower {
 
     fn create(&self, layout: Layout) -> Result<Store> {
         let store = Store::open(&self.folder, self.name, &self.key, layout, None)?;
-        let disk = rustix::fs::statvfs(&self.folder).map_err(std::io::Error::from);
-        let disk = disk.with_context(|| format!("{}", self.folder.display()))?;
-        let room = check_room(layout.bytes as u64 * self.items, disk.f_bavail * disk.f_frsize);
+        let room = room::check(&self.folder, layout.bytes as u64 * self.items);
         if room.is_err() {
             store::remove(&self.folder, self.name)?;
         }
@@ -225,13 +224,6 @@ impl Tower {
 /// A shelf is whole after every change, so a panic of another thread spoils none.
 pub fn read(shelf: &RwLock<Shelf>) -> RwLockReadGuard<'_, Shelf> {
     shelf.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A convenience must not fill the disk that checkpoints go to.
-fn check_room(wanted: u64, free: u64) -> Result<()> {
-    let (all, left) = (human_bytes(wanted), human_bytes(free));
-    ensure!(wanted <= free / 2, "they may need {all}, and the disk has {left} left");
-    Ok(())
 }
 
 /// Features that were computed now, as bytes.
@@ -399,13 +391,6 @@ mod tests {
             notes.len() == 1 && notes[0].starts_with("no more features of the image tower are kept"),
             "{notes:?}"
         );
-    }
-
-    #[test]
-    fn a_file_may_not_need_more_than_half_of_what_the_disk_has_left() {
-        assert!(check_room(50, 100).is_ok());
-        let error = check_room(3_000_000_000, 5_000_000_000).unwrap_err().to_string();
-        assert_eq!(error, "they may need 3.0 GB, and the disk has 5.0 GB left");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub fn load_text(vs: &nn::VarStore, path: &Path) -> Result<()> {
     })
 }
 
-/// Loads the whole model from a file that [`save`] could have written.
+/// Loads the whole model from a safetensors file under the names of the variable store.
 ///
 /// # Errors
 /// As [`load_image`].

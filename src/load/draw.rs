@@ -7,7 +7,7 @@ use super::error::{LoadError, Place};
 use super::pairs::Row;
 use crate::decode::{Cut, Scratch, decode_stored_into};
 use crate::seed::{Draws, Purpose, hash64, seed_for};
-use crate::shard::{Pixels, StoredRow};
+use crate::shard::{Lines, Pixels, StoredRow};
 
 /// Which square of a stored picture is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,6 @@ impl Window {
 #[derive(Default)]
 pub struct Brush {
     bytes: Vec<u8>,
-    lines: Vec<u8>,
     scratch: Scratch,
     /// Bytes that were read.
     pub read: u64,
@@ -66,9 +65,11 @@ impl Brush {
             return Err(LoadError::Sample { place: row.place(view), why });
         }
         let cut = window.cut(width, height);
+        let lines = Lines { from: (cut.y * width + cut.x) * 3, stride: width * 3, length: side * 3 };
         if let (Pixels::Raw { .. }, true) = (pixels, checked)
-            && self.lines(row, view, (width, height), cut, out)?
+            && row.raw_lines(view, width * height * 3, lines, out)?
         {
+            self.read += out.len() as u64;
             return Ok(());
         }
         row.picture(view, &mut self.bytes)?;
@@ -86,29 +87,6 @@ impl Brush {
                 Pixels::Image => self.decode(stored, cut, out),
             },
         )
-    }
-
-    /// Reads the lines of raw pixels that the square lies in, straight into its place where it has
-    /// their width. `false` where the file is not laid out for that.
-    fn lines(
-        &mut self,
-        row: &Row,
-        view: u32,
-        (width, height): (usize, usize),
-        cut: Cut,
-        out: &mut [u8],
-    ) -> Result<bool, LoadError> {
-        let (all, first, wanted) = (width * height * 3, cut.y * width * 3, cut.side * width * 3);
-        self.read += wanted as u64;
-        if cut.side == width {
-            return row.raw_part(view, all, first, out);
-        }
-        self.lines.resize(wanted, 0);
-        let read = row.raw_part(view, all, first, &mut self.lines)?;
-        if read {
-            cut.copy(&self.lines, width, out);
-        }
-        Ok(read)
     }
 
     fn decode(&mut self, stored: StoredRow, cut: Cut, out: &mut [u8]) -> Result<(), String> {

@@ -13,7 +13,7 @@ use super::kept::{Budget, Found, Kept};
 use super::shown::{CaptionWeights, captions_of, view_of};
 use crate::sample::CaptionKind;
 use crate::shard::manifest::ShardViews;
-use crate::shard::{Dataset, OpenFiles, PackedTexts, Pixels, ShardReader, StoredRow};
+use crate::shard::{Dataset, Lines, OpenFiles, PackedTexts, Pixels, ShardReader, StoredRow};
 
 /// Shard files open at a time: half of what the meanest system in use allows a process (macOS: 256).
 const OPEN: usize = 128;
@@ -348,20 +348,20 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// Reads a part of its raw picture of `length` bytes, from byte `from` on, straight into `out`.
-    /// `false` where the file is not laid out for that.
+    /// Copies lines of its raw picture of `length` bytes into `out`. `false` where the file is not laid
+    /// out for that.
     ///
     /// # Errors
     /// If the shard was cut.
-    pub(super) fn raw_part(
+    pub(super) fn raw_lines(
         &self,
         view: u32,
         length: usize,
-        from: usize,
+        lines: Lines,
         out: &mut [u8],
     ) -> Result<bool, LoadError> {
         let reader = &self.shard.view(view)?.reader;
-        reader.raw_part(self.row, length, from, out).map_err(|error| self.bad(view, why(&error)))
+        reader.raw_lines(self.row, length, lines, out).map_err(|error| self.bad(view, why(&error)))
     }
 
     fn bad(&self, view: u32, why: String) -> LoadError {

@@ -4,6 +4,7 @@
 mod columns;
 mod duplicates;
 pub mod manifest;
+mod mapped;
 mod open_files;
 mod page;
 pub mod reader;
@@ -16,6 +17,7 @@ pub mod verify;
 pub mod writer;
 
 pub use manifest::{Dataset, Manifest, ShardEntry};
+pub use mapped::Lines;
 pub use open_files::OpenFiles;
 pub use reader::{ShardReader, StoredRow, Texts};
 pub use schema::Pixels;

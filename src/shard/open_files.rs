@@ -1,11 +1,19 @@
-//! A bound on open files: a dataset may have more shards than a process may have descriptors.
+//! A bound on open files, and on what of them is mapped: a dataset may have more shards than a process
+//! may have descriptors, and more bytes than the machine has memory.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+
+use super::mapped::{Lines, Mapped};
+
+/// Bytes of mapped files that may count as this process's memory. Where the open files have more, so
+/// much is read, and then all their pages are let go: the page cache keeps them, and to find one there
+/// again takes as long as to copy it.
+const MAPPED: usize = 1 << 30;
 
 /// The files that are open. Threads may share them.
 ///
@@ -15,15 +23,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 pub struct OpenFiles {
     most: usize,
     turn: Mutex<VecDeque<Weak<OpenFile>>>,
+    /// Bytes read out of maps since their pages were last let go.
+    mapped: AtomicUsize,
 }
 
 /// A file that is opened when it is wanted, and closed when others need its place.
 #[derive(Debug)]
 pub struct OpenFile {
     path: PathBuf,
-    file: RwLock<Option<Arc<File>>>,
+    file: RwLock<Option<Arc<Opened>>>,
     read: AtomicBool,
     among: Arc<OpenFiles>,
+}
+
+/// An open file.
+#[derive(Debug)]
+struct Opened {
+    file: Arc<File>,
+    /// None where the system does not map it.
+    map: OnceLock<Option<Mapped>>,
 }
 
 impl OpenFiles {
@@ -33,13 +51,26 @@ impl OpenFiles {
     /// If `most` is 0.
     pub fn new(most: usize) -> Self {
         assert!(most > 0, "one file at least is open while it is read");
-        Self { most, turn: Mutex::default() }
+        Self { most, turn: Mutex::default(), mapped: AtomicUsize::new(0) }
     }
 
     /// The file at `path`, which counts among these. It is not opened yet.
     pub fn named(among: &Arc<Self>, path: &Path) -> Arc<OpenFile> {
         let (path, among) = (path.to_owned(), among.clone());
         Arc::new(OpenFile { path, file: RwLock::default(), read: AtomicBool::new(false), among })
+    }
+
+    /// Notes that so many bytes were read out of a map.
+    fn note(&self, bytes: usize) {
+        if self.mapped.fetch_add(bytes, Ordering::Relaxed) + bytes > MAPPED {
+            self.mapped.store(0, Ordering::Relaxed);
+            let open: Vec<_> = self.turn().iter().filter_map(Weak::upgrade).collect();
+            let open: Vec<_> = open.iter().filter_map(|file| file.now()).collect();
+            let maps = || open.iter().filter_map(|file| file.map.get()?.as_ref());
+            if maps().map(Mapped::length).sum::<usize>() > MAPPED {
+                maps().for_each(Mapped::release);
+            }
+        }
     }
 
     fn turn(&self) -> MutexGuard<'_, VecDeque<Weak<OpenFile>>> {
@@ -53,6 +84,10 @@ impl OpenFile {
     /// # Errors
     /// If it cannot be opened.
     pub fn get(self: &Arc<Self>) -> io::Result<Arc<File>> {
+        Ok(self.opened()?.file.clone())
+    }
+
+    fn opened(self: &Arc<Self>) -> io::Result<Arc<Opened>> {
         match self.now() {
             Some(file) => {
                 if !self.read.load(Ordering::Relaxed) {
@@ -64,16 +99,29 @@ impl OpenFile {
         }
     }
 
-    fn now(&self) -> Option<Arc<File>> {
+    /// Copies lines of the file into `out`, out of a map of it. `None` where the system does not map
+    /// it, `false` where it was cut.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn copy(self: &Arc<Self>, lines: Lines, out: &mut [u8]) -> io::Result<Option<bool>> {
+        let file = self.opened()?;
+        let map = file.map.get_or_init(|| Mapped::new(&file.file).ok());
+        let copied = map.as_ref().map(|map| map.copy(&file.file, lines, out));
+        self.among.note(lines.span(out.len()));
+        Ok(copied)
+    }
+
+    fn now(&self) -> Option<Arc<Opened>> {
         self.file.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn open(self: &Arc<Self>) -> io::Result<Arc<File>> {
+    fn open(self: &Arc<Self>) -> io::Result<Arc<Opened>> {
         let mut turn = self.among.turn();
         if let Some(file) = self.now() {
             return Ok(file); // another thread was first
         }
-        let file = Arc::new(File::open(&self.path)?);
+        let file = Arc::new(Opened { file: Arc::new(File::open(&self.path)?), map: OnceLock::new() });
         self.set(Some(file.clone()));
         while turn.len() >= self.among.most {
             let next = turn.pop_front().expect("it is not empty");
@@ -87,7 +135,7 @@ impl OpenFile {
         Ok(file)
     }
 
-    fn set(&self, file: Option<Arc<File>>) {
+    fn set(&self, file: Option<Arc<Opened>>) {
         *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
     }
 }

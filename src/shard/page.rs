@@ -63,23 +63,15 @@ impl PageMap {
         Ok(())
     }
 
-    /// Reads the bytes from `from` on of a value that has `length` of them: a page ends with its value.
+    /// Where the value of one row begins in the file, if it has `length` bytes: a page ends with its
+    /// value.
     ///
     /// # Errors
-    /// If the file was cut, or the page has no room for such a value.
-    pub fn read_part(
-        &self,
-        file: &File,
-        row: usize,
-        length: usize,
-        from: usize,
-        out: &mut [u8],
-    ) -> Result<()> {
+    /// If the page has no room for such a value.
+    pub fn value(&self, row: usize, length: usize) -> Result<usize> {
         let (offset, page) = self.pages[row];
-        let value = (page as usize).checked_sub(length).context("its pixels have another size")?;
-        ensure!(from + out.len() <= length, "its pixels have another size");
-        file.read_exact_at(out, offset + (value + from) as u64)
-            .context("the file is shorter than its index says")
+        let header = (page as usize).checked_sub(length).context("its pixels have another size")?;
+        Ok(offset as usize + header)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
@@ -13,6 +13,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::columns;
+use super::mapped::Lines;
 use super::open_files::{OpenFile, OpenFiles};
 use super::page::PageMap;
 use super::schema::{Pixels, raw_side};
@@ -149,19 +150,23 @@ impl ShardReader {
         Ok(())
     }
 
-    /// Reads a part of one row's raw pixels straight into `out`: the bytes from `from` on of its
-    /// `length`. `false`, and nothing is read, where pictures are no slices of the file.
+    /// Copies lines of one row's raw pixels, which have `length` bytes in all, into `out`. `false`, and
+    /// nothing is copied, where pictures are no slices of the file, or the system does not map it.
     ///
     /// # Errors
-    /// If the file was cut since it was opened.
+    /// If the pixels have another size, or the file was cut since it was opened.
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn raw_part(&self, row: usize, length: usize, from: usize, out: &mut [u8]) -> Result<bool> {
+    pub fn raw_lines(&self, row: usize, length: usize, lines: Lines, out: &mut [u8]) -> Result<bool> {
         let place = || format!("row {row} of {}", self.path.display());
         let Some(pages) = &self.pages else { return Ok(false) };
-        let file = self.file.get().with_context(place)?;
-        pages.read_part(&file, row, length, from, out).with_context(place).map(|()| true)
+        let from = lines.from + pages.value(row, length).with_context(place)?;
+        match self.file.copy(Lines { from, ..lines }, out).with_context(place)? {
+            Some(true) => Ok(true),
+            Some(false) => Err(anyhow!("the file is shorter than its index says")).with_context(place),
+            None => Ok(false),
+        }
     }
 
     /// Keys, kinds, token ids and source hashes of all rows, or of one.

@@ -25,12 +25,13 @@ fn peak(root: &std::path::Path, epochs: u32) -> u64 {
 
 #[test]
 fn memory_is_flat_over_ten_epochs() {
-    // A batch is 2 MB, an epoch 20 MB: one batch that is kept in every epoch would be seen.
+    // A batch is 2 MB, an epoch 20 MB: one batch that is kept in every epoch would be seen. After four
+    // epochs each view was read once to compare checksums, and once out of a map, which counts as memory.
     for pixels in [Pixels::Raw { side: 128 }, Pixels::Image] {
         let folder = tempfile::tempdir().unwrap();
         let splits: &[(&str, &[usize])] = &[("train", &[100; 4])];
         Recipe { splits, views: 2, pixels, first_key: 0, tokenizer: "bert" }.write(folder.path());
-        let (two, ten) = (peak(folder.path(), 2), peak(folder.path(), 10));
-        assert!(ten <= two + 6, "{pixels:?}: {two} MB in two epochs, {ten} MB in ten");
+        let (four, ten) = (peak(folder.path(), 4), peak(folder.path(), 10));
+        assert!(ten <= four + 6, "{pixels:?}: {four} MB in four epochs, {ten} MB in ten");
     }
 }

@@ -54,11 +54,11 @@ pub struct Brush {
 }
 
 impl Brush {
-    /// Draws a square of one row's picture into `out`, `[side, side, 3]`.
+    /// Draws a square of one row's picture into `out`, `[side, side, 3]`, and says which it is.
     ///
     /// # Errors
     /// If the picture is damaged or has no room for the square, or its shard cannot be read.
-    pub fn draw(&mut self, row: &Row, view: u32, window: Window, out: &mut [u8]) -> Result<(), LoadError> {
+    pub fn draw(&mut self, row: &Row, view: u32, window: Window, out: &mut [u8]) -> Result<Cut, LoadError> {
         let (pixels, stored, checked) = row.stored(view)?;
         let (width, height, side) = (stored.width as usize, stored.height as usize, window.side);
         if side > width || side > height {
@@ -69,7 +69,7 @@ impl Brush {
         if let (Pixels::Raw { .. }, true) = (pixels, checked)
             && self.lines(row, view, (width, height), cut, out)?
         {
-            return Ok(());
+            return Ok(cut);
         }
         row.picture(view, &mut self.bytes)?;
         self.read += self.bytes.len() as u64;
@@ -86,6 +86,7 @@ impl Brush {
                 Pixels::Image => self.decode(stored, cut, out),
             },
         )
+        .map(|()| cut)
     }
 
     /// Reads the lines of raw pixels that the square lies in, straight into its place where it has

@@ -7,6 +7,10 @@ use crate::show::page::{counted, escape, frame, picture};
 /// Longer side of the clean view where it stands for the source, in pixels.
 pub(in crate::show) const THUMBNAIL: u32 = 96;
 
+/// What a reader has to know of views.
+const VIEWS: &str = "View 0 is the clean picture. A box is the part of the source that a view shows, drawn on the clean \
+    picture; below stand its size and place in pixels of the source, and what was done to the colours (×1 is no change).";
+
 /// A page of all rows: the views of a key side by side, below them its key and captions.
 pub fn html(title: &str, rows: &[SheetRow]) -> String {
     let views = rows.iter().map(|row| row.views.len()).max().unwrap_or(1).max(1);
@@ -14,9 +18,10 @@ pub fn html(title: &str, rows: &[SheetRow]) -> String {
     let body = match rows {
         [] => "<p class=\"empty\">There are no rows to show.</p>\n".to_owned(),
         rows => format!(
-            "<p class=\"lead\">{}, {}</p>\n<section class=\"sheet{strips}\" style=\"--views:{views}\">\n{}</section>\n",
+            "<p class=\"lead\">{}, {}</p>\n{}<section class=\"sheet{strips}\" style=\"--views:{views}\">\n{}</section>\n",
             counted(rows.len(), "image"),
             counted(views, "view"),
+            if views > 1 { format!("<p class=\"note\">{VIEWS}</p>\n") } else { String::new() },
             rows.iter().map(article).collect::<String>()
         ),
     };

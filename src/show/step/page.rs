@@ -41,7 +41,7 @@ fn lead(seen: &Seen, all: usize) -> String {
 fn note(seen: &Seen) -> String {
     let log = match &seen.logged {
         Some(_) => "The keys are those that the log has of this step.",
-        None => "The log has no line of this step: so it was, or will be.",
+        None => "The log has no line of this step: so it was, or will be, by the config.",
     };
     let losses = match seen.pairs.iter().any(|pair| pair.loss.is_some()) {
         true => {
@@ -49,7 +49,10 @@ fn note(seen: &Seen) -> String {
         }
         false => "The run has not written down what each pair costs (run.log_pairs).",
     };
-    format!("In the order of the batch, as the model saw them: cut, flipped, jittered. {log} {losses}")
+    format!(
+        "In the order of the batch, as the model saw them. View: what is stored; step: what was done to it on top; the box: \
+         which part of it is shown. {log} {losses}"
+    )
 }
 
 fn figure(at: usize, pair: &Pair, most: f32) -> String {
@@ -145,8 +148,8 @@ mod tests {
             "<li>a &lt;dog&gt;</li>",
             "1 · &lt;key&gt;",
             "<b>view 1</b> mirrored",
-            "<b>step</b> brightness ×1.25",
-            "2×2 at (2, 0) of 4×4",
+            "<b>step</b> brightness\u{a0}×1.25",
+            "2×2 at\u{a0}(2,\u{a0}0) of 4×4",
         ] {
             assert!(page.contains(part), "{part} is not in {page}");
         }

@@ -1,4 +1,4 @@
-//! Flip and colour jitter of one picture without tensors: what [`tensors`](super::tensors) does, rounded to whole
+//! Flip and colour jitter of one picture without tensors: what `tensors` does where the model is, rounded to whole
 //! levels at the end.
 
 use super::GRAY;

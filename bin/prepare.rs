@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use pairmill::cli::next;
 use pairmill::cli::prepare::Args;
 use pairmill::prepare;
 
@@ -22,7 +23,7 @@ fn run(args: Args) -> Result<()> {
     let verbosity = args.verbosity();
     let config = args.resolve()?;
     let summary = prepare::run(&config, verbosity)?;
-    match writeln!(io::stdout(), "{summary}") {
+    match write!(io::stdout(), "{summary}{}", next::commands(&summary)) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()), // the reader has seen enough
         written => Ok(written?),
     }

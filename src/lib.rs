@@ -23,5 +23,4 @@ pub mod seed;
 pub mod shard;
 pub mod show;
 pub mod store;
-#[cfg(feature = "train")]
 pub mod train;

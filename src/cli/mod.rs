@@ -2,6 +2,7 @@
 
 #[cfg(feature = "train")]
 pub mod clip;
+pub mod next;
 pub mod prepare;
 pub mod shards;
 mod tars;

@@ -4,6 +4,7 @@ mod bench;
 mod export;
 mod order;
 mod retokenize;
+mod show;
 mod stats;
 mod verify;
 
@@ -20,7 +21,6 @@ use crate::load::{CaptionWeights, Shuffle, read_keys};
 use crate::prepare::retokenize::Retokenize;
 use crate::progress::Verbosity;
 use crate::shard::Dataset;
-use crate::show::sheet;
 use crate::store::Location;
 use bench::{Bench, BenchArgs};
 use export::ExportArgs;
@@ -58,9 +58,15 @@ enum CommandArgs {
     ///
     /// Example: shards bench shards --batch 256 --workers 2
     Bench(BenchArgs),
-    /// A contact sheet: stored pictures, all views side by side, with their captions
+    /// A contact sheet: stored pictures, all views side by side, with their captions; or what a step of a run saw
+    ///
+    /// With --run and --step, the batch of a training step as the model saw it: pictures cut, flipped and jittered, the
+    /// captions chosen and, where the run has `run.log_pairs`, what each pair cost, in the order of the batch. It is
+    /// computed anew from the shards, and held against the keys in the run's log.
     ///
     /// Example: shards show shards --split train -n 64 --out sheet.html
+    ///
+    /// Example: shards show --run run --step 1200 --out step.html
     Show(ShowArgs),
     /// Tars that open_clip and WebDataset train from, one a shard
     ///
@@ -147,15 +153,28 @@ struct OrderArgs {
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
     /// Folder that `prepare` wrote
-    dir: Location,
+    #[arg(required_unless_present = "run")]
+    dir: Option<Location>,
 
     /// Split to show [default: train, else the first]
     #[arg(long)]
     split: Option<String>,
 
-    /// Images to show, spread over the split's shards
-    #[arg(short, value_name = "IMAGES", default_value = "64")]
-    n: NonZeroUsize,
+    /// Run of `train`, to show what a step of it saw
+    #[arg(long, value_name = "RUN", requires = "step", conflicts_with_all = ["dir", "split"])]
+    run: Option<PathBuf>,
+
+    /// Step of the run, from 0
+    #[arg(long, requires = "run")]
+    step: Option<u64>,
+
+    /// Where the run's shards are now, in the order of `train`'s --data [default: where they were]
+    #[arg(long, value_name = "DIR", num_args = 1.., requires = "run")]
+    data: Vec<Location>,
+
+    /// Images to show [default: 64, spread over the split's shards; of a step, all]
+    #[arg(short, value_name = "IMAGES")]
+    n: Option<NonZeroUsize>,
 
     /// Page (.html: pictures, captions, crops) or sheet (.png: pictures alone) to write
     #[arg(long, value_name = "FILE")]
@@ -206,10 +225,15 @@ pub struct Ordering {
 
 /// What is to be shown where.
 pub struct Showing {
-    dataset: Dataset,
-    split: Option<String>,
-    images: usize,
+    what: Shown,
+    images: Option<usize>,
     out: PathBuf,
+}
+
+/// What is to be shown.
+enum Shown {
+    Split(Box<Dataset>, Option<String>),
+    Step { run: PathBuf, step: u64, data: Vec<Location> },
 }
 
 impl Args {
@@ -227,13 +251,23 @@ impl Args {
             }
             CommandArgs::Order(args) => Command::Order(args.resolve()?),
             CommandArgs::Bench(args) => Command::Bench(args.resolve()?),
-            CommandArgs::Show(args) => {
-                let dataset = Dataset::open(&args.dir)?;
-                Command::Show(Showing { dataset, split: args.split, images: args.n.get(), out: args.out })
-            }
+            CommandArgs::Show(args) => Command::Show(args.resolve()?),
             CommandArgs::Export(args) => Command::Export(args.resolve()?, verbosity),
             CommandArgs::Retokenize(args) => Command::Retokenize(args.resolve()?, verbosity),
         })
+    }
+}
+
+impl ShowArgs {
+    fn resolve(self) -> Result<Showing> {
+        let what = match (self.dir, self.run, self.step) {
+            (_, Some(run), Some(step)) => Shown::Step { run, step, data: self.data },
+            (dir, ..) => {
+                let dataset = Dataset::open(&dir.context("no folder of shards is named")?)?;
+                Shown::Split(Box::new(dataset), self.split)
+            }
+        };
+        Ok(Showing { what, images: self.n.map(NonZeroUsize::get), out: self.out })
     }
 }
 
@@ -266,10 +300,7 @@ pub fn run(command: Command, out: &mut impl Write) -> Result<()> {
         Command::Stats(dataset, format, verbosity) => stats::run(&dataset, format, verbosity, out),
         Command::Order(ordering) => order::run(ordering, out),
         Command::Bench(bench) => bench::run(bench, out),
-        Command::Show(showing) => {
-            sheet::write(&showing.dataset, showing.split.as_deref(), showing.images, &showing.out)?;
-            Ok(writeln!(out, "{}", showing.out.display())?)
-        }
+        Command::Show(showing) => show::run(&showing, out),
         Command::Export(export, verbosity) => export::run(&export, verbosity, out),
         Command::Retokenize(config, verbosity) => retokenize::run(&config, verbosity, out),
     }

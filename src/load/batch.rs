@@ -11,6 +11,8 @@ use super::meter::Meter;
 use super::order::Order;
 use super::pairs::{Pairs, Row};
 use super::slab::{Slab, Slabs};
+use crate::decode::Cut;
+use crate::files::sha256_hex;
 use crate::shard::Lists;
 
 /// Token rows are padded to a multiple of this, so that few shapes occur.
@@ -39,9 +41,9 @@ pub struct Batch {
     pub keys: Keys,
     /// View that each row shows.
     pub views: Vec<u32>,
-    /// Whether each row's picture is there: the pixels of bad ones are 0, those of pictures that the
-    /// step can do without any.
-    pub drawn: Vec<bool>,
+    /// The square of each row's stored picture that is there; `None` where the picture is bad, its
+    /// pixels being 0, or the step can do without, its pixels being any.
+    pub cuts: Vec<Option<Cut>>,
     /// `[B·m]` index of each caption in its row's list.
     pub captions: Vec<u32>,
     /// SHA-256 of each row's source.
@@ -89,6 +91,12 @@ impl Keys {
     /// If there is no such row.
     pub fn get(&self, row: usize) -> &str {
         std::str::from_utf8(self.0.get(row)).expect("it was packed from a string")
+    }
+
+    /// SHA-256 of the keys, a newline after each, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        let lines = self.iter().flat_map(|key| [key, "\n"]);
+        sha256_hex(lines.collect::<String>().as_bytes())
     }
 
     /// The keys, row by row.
@@ -235,7 +243,7 @@ impl Batcher {
             batch.views.push(view);
             let picture = Picture { epoch, step, row: batch.numbers[place], view };
             if self.spare.as_ref().is_some_and(|spare| spare(picture)) {
-                batch.drawn.push(false);
+                batch.cuts.push(None);
                 continue;
             }
             let window = match self.shape.random_crop {
@@ -244,13 +252,13 @@ impl Batcher {
             };
             let out = &mut batch.images[place * size..][..size];
             let drawn = brush.draw(row, view, window, out);
-            batch.drawn.push(drawn.is_ok());
+            batch.cuts.push(drawn.as_ref().ok().copied());
             match drawn {
                 Err(error) if self.skips_bad && error.is_of_a_sample() => {
                     out.fill(0);
                     batch.bad.push((place, error));
                 }
-                drawn => drawn?,
+                drawn => drop(drawn?),
             }
         }
         self.meter.add(&brush, began.elapsed());

@@ -53,11 +53,11 @@ pub struct Brush {
 }
 
 impl Brush {
-    /// Draws a square of one row's picture into `out`, `[side, side, 3]`.
+    /// Draws a square of one row's picture into `out`, `[side, side, 3]`, and says which it is.
     ///
     /// # Errors
     /// If the picture is damaged or has no room for the square, or its shard cannot be read.
-    pub fn draw(&mut self, row: &Row, view: u32, window: Window, out: &mut [u8]) -> Result<(), LoadError> {
+    pub fn draw(&mut self, row: &Row, view: u32, window: Window, out: &mut [u8]) -> Result<Cut, LoadError> {
         let (pixels, stored, checked) = row.stored(view)?;
         let (width, height, side) = (stored.width as usize, stored.height as usize, window.side);
         if side > width || side > height {
@@ -70,7 +70,7 @@ impl Brush {
             && row.raw_lines(view, width * height * 3, lines, out)?
         {
             self.read += out.len() as u64;
-            return Ok(());
+            return Ok(cut);
         }
         row.picture(view, &mut self.bytes)?;
         self.read += self.bytes.len() as u64;
@@ -87,6 +87,7 @@ impl Brush {
                 Pixels::Image => self.decode(stored, cut, out),
             },
         )
+        .map(|()| cut)
     }
 
     fn decode(&mut self, stored: StoredRow, cut: Cut, out: &mut [u8]) -> Result<(), String> {

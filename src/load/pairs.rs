@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::error::{LoadError, Place};
 use super::kept::{Budget, Found, Kept};
 use super::shown::{CaptionWeights, captions_of, view_of};
-use crate::sample::CaptionKind;
+use crate::sample::{CaptionKind, Sample};
 use crate::shard::manifest::ShardViews;
 use crate::shard::{Dataset, Lines, OpenFiles, PackedTexts, Pixels, ShardReader, StoredRow};
 
@@ -362,6 +362,14 @@ impl Row<'_> {
     ) -> Result<bool, LoadError> {
         let reader = &self.shard.view(view)?.reader;
         reader.raw_lines(self.row, length, lines, out).map_err(|error| self.bad(view, why(&error)))
+    }
+
+    /// All that is stored of it in a view, its picture unchecked.
+    ///
+    /// # Errors
+    /// If the shard cannot be read.
+    pub fn sample(&self, view: u32) -> Result<Sample, LoadError> {
+        self.shard.view(view)?.reader.sample(self.row).map_err(LoadError::shard)
     }
 
     fn bad(&self, view: u32, why: String) -> LoadError {

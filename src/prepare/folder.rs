@@ -46,6 +46,16 @@ pub fn names_in(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Bytes of all files in a folder and in the folders in it; what a link leads to is elsewhere.
+pub fn bytes(folder: &Path) -> Result<u64> {
+    let paths = names_in(folder)?.into_iter().map(|name| folder.join(name));
+    let bytes_of = |path: PathBuf| match fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => bytes(&path),
+        metadata => Ok(metadata.map_or(0, |metadata| metadata.len())),
+    };
+    paths.map(bytes_of).sum()
+}
+
 /// Bytes of a file; `None` where there is none.
 pub fn size(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())

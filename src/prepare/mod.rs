@@ -141,7 +141,7 @@ pub fn run(config: &Config, verbosity: Verbosity) -> Result<Summary> {
     state.close()?;
     let images = listing.rows.len() as u64 - earlier;
     let work = Work::Done { images, earlier, seconds: progress.seconds() };
-    Ok(Summary { out: config.out.clone(), manifest, examples: examples(rejects), work })
+    Summary::new(config, manifest, rejects, work)
 }
 
 impl Config {
@@ -324,19 +324,10 @@ fn add(sums: &mut Totals, more: &Totals) {
 }
 
 fn already_finished(config: &Config, dataset: Dataset) -> Result<Summary> {
-    let examples = examples(dataset.rejects()?);
+    let rejects = dataset.rejects()?;
     let work = match config.existing {
         Existing::RetryRejected => Work::NoRejects,
         Existing::Keep | Existing::Overwrite => Work::None,
     };
-    Ok(Summary { out: config.out.clone(), manifest: dataset.manifest, examples, work })
-}
-
-/// The first reject of each kind.
-fn examples(rejects: Vec<RejectEntry>) -> BTreeMap<String, RejectEntry> {
-    let mut examples = BTreeMap::new();
-    for reject in rejects {
-        examples.entry(reject.kind.clone()).or_insert(reject);
-    }
-    examples
+    Summary::new(config, dataset.manifest, rejects, work)
 }

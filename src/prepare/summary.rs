@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use anyhow::Result;
+
+use super::{Config, folder};
 use crate::files::human_bytes;
 use crate::shard::Manifest;
-use crate::shard::manifest::RejectEntry;
+use crate::shard::manifest::{REJECTS, RejectEntry};
 use crate::store::Location;
 
 /// What a run did.
@@ -17,6 +20,8 @@ pub struct Summary {
     pub manifest: Manifest,
     /// The first reject of each kind.
     pub examples: BTreeMap<String, RejectEntry>,
+    /// Bytes of all files in the folder.
+    pub bytes: u64,
     /// What this run had to do.
     pub work: Work,
 }
@@ -53,12 +58,12 @@ impl fmt::Display for Summary {
                 "{out} is finished and nothing was rejected: there is nothing to try again; nothing written"
             )?,
             Work::Done { images, earlier, seconds } => {
-                let rate = images as f64 / seconds.max(1e-9);
                 let went_on = match earlier {
                     0 => String::new(),
                     earlier => format!(", going on after {earlier} of an earlier run"),
                 };
-                writeln!(f, "{out}: {} in {seconds:.1} s ({rate:.0}/s){went_on}", counted(images, "image"))?;
+                let (images, rate) = (counted(images, "image"), rate(images, seconds));
+                writeln!(f, "{out}: {images} in {seconds:.1} s ({rate} images/s){went_on}")?;
             }
         }
         for (split, sums) in &self.manifest.splits {
@@ -68,6 +73,11 @@ impl fmt::Display for Summary {
             let (shards, bytes) = (counted(sums.shards, "shard"), human_bytes(sums.bytes));
             writeln!(f, "  {split}: {images}{views}, {captions}; {shards}, {bytes}")?;
         }
+        if self.manifest.splits.len() > 1 {
+            let (images, captions) = (counted(totals.images, "image"), counted(totals.captions, "caption"));
+            writeln!(f, "  in all: {images}, {captions}; {}", counted(totals.shards, "shard"))?;
+        }
+        writeln!(f, "  on disk: {}, tables and all", human_bytes(self.bytes))?;
         writeln!(f, "  JPEG: {}", self.jpeg())?;
         if totals.empty_captions > 0 {
             writeln!(f, "  dropped: {}", counted(totals.empty_captions, "empty caption"))?;
@@ -76,12 +86,36 @@ impl fmt::Display for Summary {
             let example = &self.examples[kind];
             writeln!(f, "  rejected: {count} {kind}, e.g. {}: {}", example.key, example.message)?;
         }
-        writeln!(f, "next: shards show {out} --out {out}.html")?;
-        write!(f, "      train --data {out} --out run")
+        if !self.manifest.rejects.is_empty() {
+            let table = out.join(REJECTS);
+            writeln!(
+                f,
+                "  all rejects: {table}; once they are set right, --retry-rejected tries them again"
+            )?;
+        }
+        Ok(())
     }
 }
 
 impl Summary {
+    /// What there is to say of a finished dataset.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub(super) fn new(
+        config: &Config,
+        manifest: Manifest,
+        rejects: Vec<RejectEntry>,
+        work: Work,
+    ) -> Result<Self> {
+        let mut examples = BTreeMap::new();
+        for reject in rejects {
+            examples.entry(reject.kind.clone()).or_insert(reject);
+        }
+        let bytes = folder::bytes(config.out.path())?;
+        Ok(Self { out: config.out.clone(), manifest, examples, bytes, work })
+    }
+
     /// Which of the two roads JPEGs took, by the manifest.
     fn jpeg(&self) -> String {
         let first = |part: &str| -> &str {
@@ -94,6 +128,12 @@ impl Summary {
             false => format!("{decoder} and {encoder} (a build with libjpeg-turbo is faster)"),
         }
     }
+}
+
+/// Images a second, with as many digits as mean something.
+fn rate(images: u64, seconds: f64) -> String {
+    let rate = images as f64 / seconds.max(1e-9);
+    if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
 fn counted(count: u64, noun: &str) -> String {

@@ -225,6 +225,20 @@ impl ShardReader {
         }))
     }
 
+    /// One row, by the ordinary Arrow reader.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn sample(&self, row: usize) -> Result<Sample> {
+        let place = || format!("row {row} of {}", self.path.display());
+        let batch = self.select(&|_| true, Some(row))?.next().with_context(place)??;
+        let (sample, _) = columns::samples(&batch, self.pixels)?.pop().with_context(place)?;
+        Ok(sample)
+    }
+
     pub(super) fn batches(
         &self,
         only: Option<&[&str]>,

@@ -1,8 +1,8 @@
 //! Data → pages and pictures to look at: contact sheets, run reports, search results.
 //!
 //! Every page is one HTML file that loads nothing: no script, no font, no link, and pictures as
-//! `data:` URIs. Rendering is pure; only [`sheet::collect`], [`sheet::write`] and
-//! `report::read_metrics` touch files.
+//! `data:` URIs. Rendering is pure; only [`sheet::collect`], [`sheet::write`], [`step::write`]
+//! and `report::read_metrics` touch files.
 
 #[cfg(feature = "train")]
 mod axis;
@@ -22,3 +22,4 @@ pub mod results;
 #[cfg(feature = "train")]
 pub mod run;
 pub mod sheet;
+pub mod step;

@@ -2,14 +2,15 @@
 //!
 //! `schemas/train.v1.json` describes the same keys for editors; a test holds the two together.
 
+#[cfg(feature = "train")]
 mod check;
+pub mod towers;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::bert::{BertConfig, Pooling};
-use super::model::resnet::ResnetConfig;
+use self::towers::{BertConfig, Pooling, ResnetConfig};
 use super::schedule::Decay;
 
 /// A whole run.
@@ -50,6 +51,8 @@ pub struct Run {
     pub eval_every: u64,
     /// Steps between lines of the log.
     pub log_every: u64,
+    /// Whether a line of the log goes with one of `pairs.jsonl`: what each pair of the step costs.
+    pub log_pairs: bool,
     /// How exactly the model computes.
     pub precision: Precision,
     /// Whether images and convolutions lie pixel by pixel in memory.
@@ -300,6 +303,7 @@ impl Default for Run {
             keep_last: 3,
             eval_every: 0,
             log_every: 1,
+            log_pairs: false,
             precision: Precision::Fp32,
             channels_last: false,
             threads: 0,

@@ -5,22 +5,25 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tch::Kind;
 
 use super::bad_samples::BadSamples;
 use super::config::{Config, OnBadSample};
 use super::features::Cached;
 use super::metrics::{DataLine, EvaluationLine, Log, StepLine};
+use super::pair_losses::{self, PairLosses};
 use super::skip::Skips;
 use super::stages::Part;
 use super::tensorboard::Events;
 use super::trainer::{Outcome, Trainer};
-use crate::files::sha256_hex;
-use crate::load::{Batch, Gauges, Keys};
+use crate::load::{Batch, Gauges};
 use crate::progress::{Progress, Verbosity};
 
 /// The log and the bar of a run.
 pub struct Journal {
     metrics: Log,
+    /// Where the config wants what each pair costs.
+    pairs_log: Option<Log>,
     events: Events,
     /// Where bad samples end no run.
     bad: Option<BadSamples>,
@@ -50,6 +53,10 @@ impl Journal {
         verbosity: Verbosity,
     ) -> Result<Self> {
         let (metrics, kept) = Log::open(&run.join("metrics.jsonl"), steps)?;
+        let pairs_log = match config.run.log_pairs {
+            true => Some(Log::open(&run.join(pair_losses::FILE), steps)?.0),
+            false => None,
+        };
         let mut events = Events::open(run, steps)?;
         if let Some(line) = kept.last().and_then(|line| serde_json::from_str::<EvaluationLine>(line).ok())
             && line.step == steps
@@ -62,6 +69,7 @@ impl Journal {
         };
         let journal = Self {
             metrics,
+            pairs_log,
             events,
             bad,
             progress: Progress::new("training", "steps", total, verbosity),
@@ -141,7 +149,7 @@ impl Journal {
             bad_samples: self.bad.as_ref().map_or(0, BadSamples::count),
             cached_images: cached.images as u64,
             cached_texts: cached.texts as u64,
-            keys_sha256: digest(&batch.keys),
+            keys_sha256: batch.keys.sha256(),
         }
     }
 
@@ -164,6 +172,9 @@ impl Journal {
         if line.step.is_multiple_of(self.log_every) {
             line.grad_norm = outcome.grad_norm.double_value(&[]);
             line.scale = outcome.scale.double_value(&[]);
+            if let (Some(log), Some(pairs)) = (&mut self.pairs_log, &outcome.pairs) {
+                log.write(&PairLosses::new(line.step, &Vec::try_from(pairs.to_kind(Kind::Float))?))?;
+            }
             self.metrics.write(&line)?;
             self.events.step(&line)?;
         }
@@ -207,14 +218,4 @@ impl Journal {
 fn peak_memory(trainer: &Trainer) -> Result<Option<f64>> {
     let memory = torch_ext::memory(trainer.store().device())?;
     Ok(memory.map(|memory| memory.peak as f64 / 1e6))
-}
-
-/// SHA-256 of keys, a newline after each.
-fn digest(keys: &Keys) -> String {
-    let mut text = String::new();
-    for key in keys.iter() {
-        text.push_str(key);
-        text.push('\n');
-    }
-    sha256_hex(text.as_bytes())
 }

@@ -15,7 +15,7 @@ use super::journal::Journal;
 use super::metrics::EvaluationLine;
 use super::skip::Skips;
 use super::trainer::Trainer;
-use super::{bad_samples, claim, device, feed};
+use super::{bad_samples, claim, device, feed, sources, vocabulary};
 use crate::load::{self, Cursor};
 use crate::progress::Verbosity;
 use crate::shard::Dataset;
@@ -61,7 +61,7 @@ pub enum Ending {
 pub fn run(request: &Request) -> Result<Ending> {
     let device = device::parse(&request.device)?;
     let datasets = request.data.iter().map(Dataset::open).collect::<Result<Vec<_>>>()?;
-    feed::check_vocabulary(&datasets, &request.config)?;
+    vocabulary::check(&datasets, &request.config)?;
     let config = claim::claim(&request.run, &request.config, request.resume)?;
     device::set_threads(config.run.threads);
     let batcher = feed::batcher(&datasets, &config)?;
@@ -83,6 +83,7 @@ pub fn run(request: &Request) -> Result<Ending> {
     if begin == total {
         return Ok(Ending::AlreadyDone(total));
     }
+    sources::write(&request.run, &datasets)?;
     let mut best = best_so_far(&request.run, &config, &state(0, Skips::default()));
     let interrupted = listen()?;
     let rows = bad_samples::rows_before(begin, batcher.order());

@@ -1,14 +1,16 @@
-//! Preset, then file, then `--set`: how a config comes together, and what is said of a key that
-//! does not exist.
+//! The keys of a config, what is said of one that does not exist, and a run's own config.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "train")]
+mod resolve;
+
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use toml::{Table, Value};
 
+#[cfg(feature = "train")]
+pub use self::resolve::{preset, resolve};
 use super::config::Config;
-use super::hub;
-use super::model::bert::BertConfig;
 
 /// Every key, by table.
 const KEYS: &[(&str, &[&str])] = &[
@@ -22,6 +24,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "keep_last",
             "eval_every",
             "log_every",
+            "log_pairs",
             "precision",
             "channels_last",
             "threads",
@@ -71,52 +74,6 @@ const KEYS: &[(&str, &[&str])] = &[
     ("stage", &["name", "epochs", "steps", "train", "lr_image", "lr_text", "lr_projection", "lr_scale"]),
 ];
 
-/// Keys whose strings are paths.
-const PATHS: &[(&str, &str)] = &[
-    ("model", "image_weights"),
-    ("model", "text"),
-    ("model", "text_weights"),
-    ("model", "init"),
-    ("data", "exclude"),
-];
-
-/// The text of a preset.
-pub fn preset(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "article" => include_str!("presets/article.toml"),
-        "progressive" => include_str!("presets/progressive.toml"),
-        "full" => include_str!("presets/full.toml"),
-        "tiny" => include_str!("presets/tiny.toml"),
-        _ => return None,
-    })
-}
-
-/// Merges preset, file and `--set` values into a checked config.
-///
-/// # Errors
-/// If a key is unknown (with the nearest known one), or a value is of another
-/// type or out of range.
-pub fn resolve(preset_name: Option<&str>, file: Option<&Path>, sets: &[String]) -> Result<Config> {
-    let mut table = Table::new();
-    if let Some(name) = preset_name {
-        let text = preset(name).with_context(|| format!("--preset: there is no preset `{name}`"))?;
-        merge(&mut table, text.parse().context("the preset is TOML")?);
-    }
-    if let Some(path) = file {
-        merge(&mut table, read_file(path).with_context(|| format!("--config: {}", path.display()))?);
-    }
-    for set in sets {
-        let setting = parse_set(set).with_context(|| format!("--set {set}"))?;
-        merge(&mut table, setting);
-    }
-    check_keys(&table)?;
-    if let Some(Value::Table(text)) = table.get("model").and_then(|model| model.get("text")) {
-        BertConfig::from_table(text.clone()).context("model.text")?;
-    }
-    let config: Config = Value::Table(table).try_into().context("the config")?;
-    config.checked()
-}
-
 /// A run's own config, as written into its folder.
 ///
 /// # Errors
@@ -126,52 +83,6 @@ pub fn read(path: &Path) -> Result<Config> {
     let table: Table = text.parse().with_context(|| format!("{} is damaged", path.display()))?;
     check_keys(&table).with_context(|| format!("{}", path.display()))?;
     Value::Table(table).try_into().with_context(|| format!("{}", path.display()))
-}
-
-fn read_file(path: &Path) -> Result<Table> {
-    ensure!(path.is_file(), "no such file");
-    let mut table: Table = std::fs::read_to_string(path)?.parse().context("it is not TOML")?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    for (section, key) in PATHS {
-        let value =
-            table.get_mut(*section).and_then(Value::as_table_mut).and_then(|table| table.get_mut(*key));
-        if let Some(Value::String(relative)) = value {
-            if hub::is_address(relative) {
-                continue;
-            }
-            let joined: PathBuf = folder.join(&*relative);
-            *relative = joined.to_string_lossy().into_owned();
-        }
-    }
-    Ok(table)
-}
-
-/// `dotted.key=value` as a nested table; the value is TOML, else a plain string.
-fn parse_set(set: &str) -> Result<Table> {
-    let (key, value) = set.split_once('=').context("it is not of the form dotted.key=value")?;
-    let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
-    let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
-    let mut parts: Vec<&str> = key.trim().split('.').collect();
-    ensure!(parts.iter().all(|part| !part.is_empty()), "the key is empty");
-    let last = parts.pop().expect("split gives one part at least");
-    let inner = Table::from_iter([(last.to_owned(), value)]);
-    Ok(parts
-        .into_iter()
-        .rev()
-        .fold(inner, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))])))
-}
-
-/// Later values win; tables are merged key by key, but a `model.image` or `model.text` table and
-/// `stage` lists are replaced as a whole.
-fn merge(into: &mut Table, from: Table) {
-    for (section, value) in from {
-        match (into.get_mut(&section), value) {
-            (Some(Value::Table(old)), Value::Table(new)) => old.extend(new),
-            (_, value) => {
-                into.insert(section, value);
-            }
-        }
-    }
 }
 
 fn check_keys(table: &Table) -> Result<()> {
@@ -208,91 +119,6 @@ fn suggestion<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn set(sets: &[&str]) -> Result<Config> {
-        resolve(None, None, &sets.iter().map(|&set| set.to_owned()).collect::<Vec<_>>())
-    }
-
-    #[track_caller]
-    fn check_refused(setting: &str, message: &str) {
-        assert_eq!(set(&[setting]).unwrap_err().to_string(), message);
-    }
-
-    #[test]
-    fn every_preset_resolves() {
-        for name in ["article", "progressive", "full", "tiny"] {
-            resolve(Some(name), None, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-        }
-    }
-
-    #[test]
-    fn a_set_value_is_toml_or_a_plain_string() {
-        let config =
-            set(&["data.batch=32", "data.shuffle=none", "optim.lr_image=1e-4", "run.precision=fp64"])
-                .unwrap();
-        assert_eq!((config.data.batch, config.data.shuffle.as_str()), (32, "none"));
-        assert_eq!(config.optim.rates.lr_image, 1e-4);
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_with_a_suggestion() {
-        check_refused("optim.lr_imgae=1", "there is no key `optim.lr_imgae`; did you mean `lr_image`?");
-        check_refused("otpim.lr_image=1", "there is no table `[otpim]`; did you mean `optim`?");
-    }
-
-    #[test]
-    fn a_value_out_of_range_names_its_key() {
-        check_refused("data.batch=1", "data.batch is 1; a contrastive loss needs 2 or more");
-        check_refused("data.micro_batch=65", "data.micro_batch is 65, more than data.batch, 64");
-        check_refused("data.flip=1.5", "data.flip is 1.5; it is a probability");
-        check_refused("data.jitter=[0,0,-0.1,0]", "data.jitter's saturation is -0.1; it must be 0 or more");
-        check_refused("optim.layer_decay=0", "optim.layer_decay is 0; it must be in (0, 1]");
-        check_refused("optim.ema=1", "optim.ema is 1; it is a decay between 0 and 1, or absent");
-        check_refused("data.jitter=[0,0,0,0.6]", "data.jitter's hue is 0.6; it must be in [0, 0.5] turns");
-    }
-
-    #[test]
-    fn losses_are_checked_against_each_other_and_what_feeds_them() {
-        let captions = "data.captions_per_image is 2; more than 1 needs loss.kind = \"multi_positive\"";
-        check_refused("data.captions_per_image=2", captions);
-        set(&["data.captions_per_image=2", "loss.kind=multi_positive"]).unwrap();
-        let smoothing = "loss.label_smoothing is 0.1; it smooths cross entropies, and siglip has none";
-        let refused = |sets: &[&str]| set(sets).unwrap_err().to_string();
-        assert_eq!(refused(&["loss.kind=siglip", "loss.label_smoothing=0.1"]), smoothing);
-        let nothing = "loss.contrastive and loss.matching are both 0; there is nothing to learn from";
-        check_refused("loss.contrastive=0", nothing);
-        set(&["loss.contrastive=0", "loss.matching=1"]).unwrap();
-    }
-
-    #[test]
-    fn a_file_replaces_the_presets_stages_and_its_paths_are_relative_to_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run.toml");
-        let text = "[model]\ninit = 'weights/all.safetensors'\n[[stage]]\nname = 'x'\nsteps = 3\ntrain = ['image']\n";
-        std::fs::write(&path, text).unwrap();
-        let config = resolve(Some("article"), Some(&path), &["optim.warmup=5".to_owned()]).unwrap();
-        assert_eq!(config.stage.len(), 1);
-        assert_eq!(config.model.init, Some(folder.path().join("weights/all.safetensors")));
-        assert_eq!(config.optim.warmup, 5);
-    }
-
-    #[test]
-    fn an_address_on_the_hub_is_relative_to_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run.toml");
-        std::fs::write(&path, "[model]\ninit = 'hf://somebody/towers'\n").unwrap();
-        let config = resolve(None, Some(&path), &[]).unwrap();
-        assert_eq!(config.model.init, Some("hf://somebody/towers".into()));
-    }
-
-    #[test]
-    fn a_resolved_config_reads_back_as_itself() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = resolve(Some("tiny"), None, &["run.steps=7".to_owned()]).unwrap();
-        let path = folder.path().join("config.toml");
-        std::fs::write(&path, toml::to_string(&config).unwrap()).unwrap();
-        assert_eq!(read(&path).unwrap(), config);
-    }
 
     #[test]
     fn the_json_schema_describes_every_key() {

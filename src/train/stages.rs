@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::config::{Rates, Stage};
+use super::config::{Config, Rates, Stage};
 
 /// The parts of the model that have a rate of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,21 +88,24 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The stages of a config laid end to end, cut at `run.steps` and `run.epochs`.
+    ///
+    /// # Errors
+    /// If there is nothing to do.
+    pub fn of(config: &Config, steps_per_epoch: u64) -> Result<Self> {
+        let epochs = config.run.epochs.map(|epochs| epochs * steps_per_epoch);
+        let cap = [config.run.steps, epochs].into_iter().flatten().min();
+        Self::new(&config.stage, &config.optim.rates, steps_per_epoch, cap)
+    }
+
     /// Lays the stages end to end and cuts them at `cap` steps.
     ///
     /// # Errors
-    /// If there is nothing to do, or a prefix names no parameter.
-    pub fn new(
-        stages: &[Stage],
-        rates: &Rates,
-        steps_per_epoch: u64,
-        cap: Option<u64>,
-        parameters: &[String],
-    ) -> Result<Self> {
+    /// If there is nothing to do.
+    pub fn new(stages: &[Stage], rates: &Rates, steps_per_epoch: u64, cap: Option<u64>) -> Result<Self> {
         let (mut spans, mut begin) = (Vec::new(), 0);
         let cap = cap.unwrap_or(u64::MAX);
         for stage in stages {
-            check_prefixes(stage, parameters)?;
             let length = match (stage.steps, stage.epochs) {
                 (Some(steps), None) => steps,
                 (None, Some(epochs)) => epochs * steps_per_epoch,
@@ -139,14 +142,18 @@ impl Plan {
     }
 }
 
-fn check_prefixes(stage: &Stage, parameters: &[String]) -> Result<()> {
-    for prefix in &stage.train {
+/// Checks that what the stages train is there.
+///
+/// # Errors
+/// If a prefix names none of the model's `parameters`.
+pub fn check_prefixes(stages: &[Stage], parameters: &[String]) -> Result<()> {
+    let prefixes = stages.iter().flat_map(|stage| stage.train.iter().map(|prefix| (&stage.name, prefix)));
+    for (name, prefix) in prefixes {
         let known = parameters.iter().any(|parameter| matches(prefix, parameter));
         ensure!(
             known,
-            "stage `{}` trains `{prefix}`, which names nothing in the model; \
-             there are image, text, projection, image.layer4, text.encoder.layer.0, …",
-            stage.name
+            "stage `{name}` trains `{prefix}`, which names nothing in the model; \
+             there are image, text, projection, image.layer4, text.encoder.layer.0, …"
         );
     }
     Ok(())
@@ -178,24 +185,23 @@ mod tests {
     #[test]
     fn stages_follow_each_other_and_the_cap_cuts_the_last() {
         let stages = [stage("a", 10, &["projection"]), stage("b", 10, &["image"])];
-        let plan = Plan::new(&stages, &Rates::default(), 5, Some(15), &parameters()).unwrap();
+        let plan = Plan::new(&stages, &Rates::default(), 5, Some(15)).unwrap();
         assert_eq!(plan.total(), 15);
         assert_eq!((plan.at(9).name.as_str(), plan.at(10).name.as_str()), ("a", "b"));
     }
 
     #[test]
     fn the_temperature_trains_unless_its_rate_is_zero() {
-        let plan = Plan::new(&[stage("a", 1, &[])], &Rates::default(), 5, None, &parameters()).unwrap();
+        let plan = Plan::new(&[stage("a", 1, &[])], &Rates::default(), 5, None).unwrap();
         assert!(plan.at(0).trains("logit_scale") && plan.at(0).trains("logit_bias"));
         let fixed = Rates { lr_scale: Some(0.0), ..Rates::default() };
-        let plan = Plan::new(&[stage("a", 1, &[])], &fixed, 5, None, &parameters()).unwrap();
+        let plan = Plan::new(&[stage("a", 1, &[])], &fixed, 5, None).unwrap();
         assert!(!plan.at(0).trains("logit_scale") && !plan.at(0).trains("logit_bias"));
     }
 
     #[test]
     fn the_matching_head_trains_in_every_stage_at_the_projections_rate() {
-        let plan =
-            Plan::new(&[stage("a", 1, &["image"])], &Rates::default(), 5, None, &parameters()).unwrap();
+        let plan = Plan::new(&[stage("a", 1, &["image"])], &Rates::default(), 5, None).unwrap();
         let (span, part) = (plan.at(0), Part::of("matching.0.weight"));
         assert!(span.trains("matching.0.weight") && !span.trains("text_projection.weight"));
         assert_eq!(span.rate(part), span.rate(Part::Projection));
@@ -204,7 +210,7 @@ mod tests {
     #[test]
     fn a_prefix_that_names_nothing_is_an_error() {
         let stages = [stage("a", 1, &["image.layer5"])];
-        let error = Plan::new(&stages, &Rates::default(), 5, None, &parameters()).unwrap_err().to_string();
+        let error = check_prefixes(&stages, &parameters()).unwrap_err().to_string();
         assert!(error.starts_with("stage `a` trains `image.layer5`, which names nothing"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor, nn};
 
-use super::augment::{self, Augmentation};
+use super::augment::{Augmentation, tensors};
 use super::checkpoint::Checkpoint;
 use super::config::{Config, LossKind, Precision};
 use super::ema::Ema;
@@ -19,7 +19,7 @@ use super::model::clip::{Clip, Compute, Layout, Logits, ModelConfig, normalise_p
 use super::optim::{AdamW, AdamWConfig};
 use super::schedule::Schedule;
 use super::skip::{Statistics, not_finite};
-use super::stages::{Part, Plan, Span};
+use super::stages::{Part, Plan, Span, check_prefixes};
 use super::{hub, weights};
 use crate::load::{Batch, Batcher};
 use crate::seed::{Purpose, seed_for};
@@ -43,6 +43,9 @@ pub struct Trainer {
 pub struct Outcome {
     /// The loss before the update.
     pub loss: Tensor,
+    /// What each pair of the batch adds to the contrastive one, `[B]`, where the config wants it logged; of a bad row
+    /// no number.
+    pub pairs: Option<Tensor>,
     /// The gradient's norm before clipping.
     pub grad_norm: Tensor,
     /// The scale before the update.
@@ -100,8 +103,8 @@ impl Trainer {
         let optim = &config.optim;
         let mut names: Vec<String> = store.variables().into_keys().collect();
         names.sort();
-        let plan =
-            Plan::new(&config.stage, &optim.rates, steps_per_epoch, config.cap(steps_per_epoch), &names)?;
+        check_prefixes(&config.stage, &names)?;
+        let plan = Plan::of(config, steps_per_epoch)?;
         let schedule = Schedule { warmup: optim.warmup, total: plan.total(), decay: optim.schedule };
         let betas = (optim.betas[0], optim.betas[1]);
         let adamw = AdamWConfig { betas, eps: optim.eps, weight_decay: optim.weight_decay };
@@ -185,7 +188,7 @@ impl Trainer {
         let image = self.image_features(batch, step)?; // [B, F]
         let text = self.text_features(batch, step)?; // [B·m, H]
         let scale = self.clip.scale();
-        let loss = self.loss(&image, &text, batch);
+        let (loss, pairs) = self.loss(&image, &text, batch);
         self.optimizer.zero_grad();
         loss.backward();
         self.second_pass(&image, &text, batch, step);
@@ -199,7 +202,7 @@ impl Trainer {
         self.clip.clamp_scale(self.config.optim.max_scale);
         let (cached, notes) = self.features.end_step(step, span, batch);
         let (loss, scale) = (loss.detach(), scale.detach());
-        Ok(Outcome { loss, grad_norm, scale, skipped, cached, notes })
+        Ok(Outcome { loss, pairs, grad_norm, scale, skipped, cached, notes })
     }
 
     /// Floating-point type of the model.
@@ -234,12 +237,14 @@ impl Trainer {
         Ok(grad_cache::first_pass(&parts, trains, |part| self.text_tower(batch, step, part, Mode::Train)))
     }
 
-    /// What is minimised, of a batch's features.
-    fn loss(&self, image: &Tensor, text: &Tensor, batch: &Batch) -> Tensor {
+    /// What is minimised, of a batch's features, and the part of each pair if it is to be logged.
+    fn loss(&self, image: &Tensor, text: &Tensor, batch: &Batch) -> (Tensor, Option<Tensor>) {
         let rows = loss::Rows::of(batch);
         let image = rows.of_images(&self.clip.project_image(image)); // [B − bad, D]
         let text = rows.of_texts(&self.clip.project_text(text)); // [(B − bad)·m, D]
-        loss::weighted(&self.config.loss, &self.clip, &image, &text, &rows)
+        let cost = loss::weighted(&self.config.loss, &self.clip, &image, &text, &rows);
+        let logged = cost.pairs.filter(|_| self.config.run.log_pairs);
+        (cost.loss, logged.map(|pairs| rows.spread(&pairs.detach(), batch.rows())))
     }
 
     /// With `data.micro_batch`, takes the gradients of features on into the towers that train.
@@ -276,8 +281,8 @@ impl Trainer {
     }
 
     /// Some of a batch's pictures, flipped and jittered where the config says so, as the image tower
-    /// wants them.
-    fn pictures(&self, batch: &Batch, rows: Range<usize>) -> Tensor {
+    /// sees them.
+    pub fn pictures(&self, batch: &Batch, rows: Range<usize>) -> Tensor {
         let size = batch.side * batch.side * 3;
         let pixels = &batch.images[rows.start * size..rows.end * size];
         let pixels = uploaded(pixels, batch.side, self.store.device()); // [rows, S, S, 3] of u8
@@ -286,7 +291,7 @@ impl Trainer {
             Some(augmentation) => {
                 let keys = rows.map(|row| batch.keys.get(row));
                 let drawn = augmentation.draw_all(batch.epoch, keys);
-                normalise_shares(&augment::apply(&pixels, self.kind(), &drawn))
+                normalise_shares(&tensors::apply(&pixels, self.kind(), &drawn))
             }
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use pairmill::train::loss::{Rows, infonce, matching, multi_positive, siglip};
+use pairmill::train::loss::{Rows, infonce, matching, mean, multi_positive, siglip};
 use pairmill::train::model::bert::{Bert, pool};
 use pairmill::train::model::clip::normalise;
 use pairmill::train::model::matching::Matching;
@@ -227,7 +227,7 @@ fn check_clip(name: &str, smoothing: f64) {
     let text = clip.encode_text(&ids, &mask, Mode::Train);
     near("image", &image, &golden["image"], 1e-10);
     near("text", &text, &golden["text"], 1e-10);
-    let loss = infonce(&image, &text, &clip.scale(), smoothing);
+    let loss = mean(&infonce(&image, &text, &clip.scale(), smoothing));
     near("loss", &loss, &golden["loss"], 1e-12);
     loss.backward();
     check_variables(&vs, &golden, 1e-9);
@@ -274,19 +274,20 @@ fn every_loss_and_its_gradients_equal_pytorchs() {
     let unit = |image: &Tensor, text: &Tensor| (normalise(image), normalise(text));
     check_loss("loss-infonce", 1, |image, text, parts| {
         let (image, text) = unit(image, text);
-        infonce(&image, &text, &parts.scale, 0.1)
+        mean(&infonce(&image, &text, &parts.scale, 0.1))
     });
     for (name, captions, smoothing) in
         [("loss-multi-positive", 3, 0.0), ("loss-multi-positive-smoothed", 2, 0.1)]
     {
         check_loss(name, captions, |image, text, parts| {
             let (image, text) = unit(image, text);
-            multi_positive(&image, &text, &parts.scale, &parts.rows.positives(Device::Cpu), smoothing)
+            let positives = parts.rows.positives(Device::Cpu);
+            mean(&multi_positive(&image, &text, &parts.scale, &positives, smoothing))
         });
     }
     check_loss("loss-siglip", 1, |image, text, parts| {
         let (image, text) = unit(image, text);
-        siglip(&image, &text, &parts.scale, &parts.bias)
+        mean(&siglip(&image, &text, &parts.scale, &parts.bias))
     });
     for (name, captions) in [("loss-matching", 1), ("loss-matching-3", 3)] {
         check_loss(name, captions, |image, text, parts| matching(&parts.head, image, text, &parts.rows));

@@ -23,6 +23,7 @@ mod shard;
 mod shards;
 mod soak;
 mod sources;
+mod summary;
 mod synonyms;
 #[cfg(feature = "train")]
 mod train;

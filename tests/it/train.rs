@@ -20,6 +20,7 @@ mod hub;
 mod kept;
 mod kill;
 mod losses;
+mod replay;
 mod skip;
 mod zero_shot;
 

@@ -69,11 +69,16 @@ fn shown(sample: Sample, clean: &[(CaptionKind, String)]) -> SheetView {
     let pairs = sample.captions.into_iter().zip(clean);
     let captions =
         pairs.filter(|(here, (_, there))| here.text != *there).map(|(here, _)| here.text).collect();
-    let picture = match sample.stored {
-        Stored::Jpeg(bytes) | Stored::Png(bytes) => Some(Picture::File(bytes)),
-        Stored::Raw(pixels) => raw(sample.width, sample.height, pixels),
-    };
+    let picture = picture(sample.stored, sample.width, sample.height);
     SheetView { view: sample.view, picture, crop: Some(sample.crop), augment: sample.augment, captions }
+}
+
+/// What is stored as a picture of so many pixels; `None` of raw ones that are too few or too many.
+pub(in crate::show) fn picture(stored: Stored, width: i32, height: i32) -> Option<Picture> {
+    match stored {
+        Stored::Jpeg(bytes) | Stored::Png(bytes) => Some(Picture::File(bytes)),
+        Stored::Raw(pixels) => raw(width, height, pixels),
+    }
 }
 
 fn raw(width: i32, height: i32, pixels: Vec<u8>) -> Option<Picture> {

@@ -1,9 +1,9 @@
 //! Contact sheets: what a shard (or a batch) holds, all views side by side.
 
 mod collect;
-mod page;
-mod thumbnails;
-mod words;
+pub(super) mod page;
+pub(super) mod thumbnails;
+pub(super) mod words;
 
 use std::path::Path;
 
@@ -15,11 +15,12 @@ use crate::sample::{Augment, CaptionKind, Crop, Rgb};
 use crate::shard::Dataset;
 
 pub use collect::collect;
+pub(super) use collect::picture;
 pub use page::html;
 pub use thumbnails::png;
 
 /// Side of a thumbnail of a PNG sheet, in pixels.
-const THUMBNAIL: u32 = 160;
+pub(super) const THUMBNAIL: u32 = 160;
 
 /// A picture to be shown.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ pub struct SheetRow {
 
 impl Picture {
     /// As a file: pixels become a JPEG of quality 92.
-    fn to_file(&self) -> Result<Vec<u8>> {
+    pub(super) fn to_file(&self) -> Result<Vec<u8>> {
         let picture = match self {
             Self::File(bytes) => return Ok(bytes.clone()),
             Self::Rgb(picture) => picture,
@@ -94,13 +95,13 @@ pub fn write(dataset: &Dataset, split: Option<&str>, n: usize, out: &Path) -> Re
 }
 
 /// What a sheet's file is, by the end of its name.
-enum Format {
+pub(super) enum Format {
     Html,
     Png,
 }
 
 impl Format {
-    fn of(out: &Path) -> Result<Self> {
+    pub(super) fn of(out: &Path) -> Result<Self> {
         match out.extension().and_then(|end| end.to_str()).map(str::to_lowercase).as_deref() {
             Some("html" | "htm") => Ok(Self::Html),
             Some("png") => Ok(Self::Png),

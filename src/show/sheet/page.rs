@@ -5,7 +5,11 @@ use crate::sample::{CaptionKind, Crop};
 use crate::show::page::{counted, escape, frame, picture};
 
 /// Longer side of the clean view where it stands for the source, in pixels.
-const THUMBNAIL: u32 = 96;
+pub(in crate::show) const THUMBNAIL: u32 = 96;
+
+/// What a reader has to know of views.
+const VIEWS: &str = "View 0 is the clean picture. A box is the part of the source that a view shows, drawn on the clean \
+    picture; below stand its size and place in pixels of the source, and what was done to the colours (×1 is no change).";
 
 /// A page of all rows: the views of a key side by side, below them its key and captions.
 pub fn html(title: &str, rows: &[SheetRow]) -> String {
@@ -14,9 +18,10 @@ pub fn html(title: &str, rows: &[SheetRow]) -> String {
     let body = match rows {
         [] => "<p class=\"empty\">There are no rows to show.</p>\n".to_owned(),
         rows => format!(
-            "<p class=\"lead\">{}, {}</p>\n<section class=\"sheet{strips}\" style=\"--views:{views}\">\n{}</section>\n",
+            "<p class=\"lead\">{}, {}</p>\n{}<section class=\"sheet{strips}\" style=\"--views:{views}\">\n{}</section>\n",
             counted(rows.len(), "image"),
             counted(views, "view"),
+            if views > 1 { format!("<p class=\"note\">{VIEWS}</p>\n") } else { String::new() },
             rows.iter().map(article).collect::<String>()
         ),
     };
@@ -45,7 +50,8 @@ fn figure(row: &SheetRow, view: &SheetView, thumbnail: Option<&str>) -> String {
         None => "<div class=\"missing\">no picture</div>".to_owned(),
     };
     let thumbnail = thumbnail.filter(|_| view.view > 0); // view 0 is what it shows
-    let region = view.crop.map(|crop| region(crop, row.source, thumbnail)).unwrap_or_default();
+    let region = |crop| region(crop, row.source, thumbnail, &words::crop(crop, row.source));
+    let region = view.crop.map(region).unwrap_or_default();
     let swapped: String =
         view.captions.iter().map(|text| format!("<div>here: {}</div>", escape(text))).collect();
     format!(
@@ -61,7 +67,12 @@ fn thumbnail(row: &SheetRow) -> Option<String> {
     let clean = row.views.first().filter(|_| !row.padded)?;
     let ((width, height), crop) = (row.source?, clean.crop?);
     let small = thumbnails::jpeg(clean.picture.as_ref()?, THUMBNAIL)?;
-    Some(format!("<div {}>{}</div>", placed(crop, width, height), picture(&small, "")))
+    Some(lain(&small, crop, width, height))
+}
+
+/// A small picture of a region of the source, where that lies in its parent.
+pub(in crate::show) fn lain(small: &[u8], crop: Crop, width: i32, height: i32) -> String {
+    format!("<div {}>{}</div>", placed(crop, width, height), picture(small, ""))
 }
 
 /// A region of the source as a part of its parent.
@@ -73,7 +84,12 @@ fn placed(crop: Crop, width: i32, height: i32) -> String {
 }
 
 /// Where in the source the view lies: drawn to scale, on what is known of the source, and in words.
-fn region(crop: Crop, source: Option<(i32, i32)>, thumbnail: Option<&str>) -> String {
+pub(in crate::show) fn region(
+    crop: Crop,
+    source: Option<(i32, i32)>,
+    thumbnail: Option<&str>,
+    words: &str,
+) -> String {
     let drawing = source.map(|(width, height)| {
         let (seen, big) = (thumbnail.unwrap_or_default(), if thumbnail.is_some() { " seen" } else { "" });
         let frame_of = placed(crop, width, height);
@@ -81,14 +97,11 @@ fn region(crop: Crop, source: Option<(i32, i32)>, thumbnail: Option<&str>) -> St
             "<div class=\"crop{big}\" style=\"aspect-ratio:{width}/{height}\">{seen}<i {frame_of}></i></div>"
         )
     });
-    format!(
-        "<div class=\"region\">{}<span>{}</span></div>",
-        drawing.unwrap_or_default(),
-        words::crop(crop, source)
-    )
+    format!("<div class=\"region\">{}<span>{words}</span></div>", drawing.unwrap_or_default())
 }
 
-fn caption(kind: CaptionKind, text: &str) -> String {
+/// A caption as an item of a list, marked by its kind where it is derived.
+pub(in crate::show) fn caption(kind: CaptionKind, text: &str) -> String {
     let (name, text) = (kind.name(), escape(text));
     match kind {
         CaptionKind::Original => format!("<li>{text}</li>"),

@@ -80,7 +80,7 @@ fn thumbnail(picture: Option<&Picture>, side: u32) -> RgbImage {
 }
 
 /// The same as a JPEG; `None` of a picture that cannot be decoded.
-pub(super) fn jpeg(picture: &Picture, side: u32) -> Option<Vec<u8>> {
+pub(in crate::show) fn jpeg(picture: &Picture, side: u32) -> Option<Vec<u8>> {
     let small = fitted(&decoded(picture)?, side)?;
     let small = Rgb::new(small.width(), small.height(), small.into_raw());
     Picture::Rgb(small).to_file().ok()

@@ -11,20 +11,23 @@ pub fn crop(crop: Crop, source: Option<(i32, i32)>) -> String {
         return "whole source".to_owned();
     }
     let [x, y, width, height] = [crop.x, crop.y, crop.width, crop.height].map(|value| value.round() as i64);
-    format!("{width}×{height} at ({x}, {y})")
+    format!("{width}×{height} at\u{a0}({x},\u{a0}{y})")
 }
 
-/// `mirrored, brightness ×1.12, hue +18°`; `clean` where nothing was changed.
+/// `mirrored, brightness ×1.12, hue +18°`; `clean` where nothing was changed. What rounds to no change is left out, and
+/// no line breaks between a name and its number.
 pub fn augment(augment: Option<Augment>) -> String {
     let Some(augment) = augment else { return "clean".to_owned() };
-    let factor = |name: &str, value: f32| (value != 1.0).then(|| format!("{name} ×{value:.2}"));
+    let factor = |name: &str, value: f32| {
+        Some(format!("{name}\u{a0}×{value:.2}")).filter(|words| !words.ends_with("×1.00"))
+    };
     let hue = (augment.hue * 360.0).round() as i32;
     let words: Vec<String> = [
         augment.flip.then(|| "mirrored".to_owned()),
         factor("brightness", augment.brightness),
         factor("contrast", augment.contrast),
         factor("saturation", augment.saturation),
-        (augment.hue != 0.0).then(|| format!("hue {}{}°", if hue < 0 { "−" } else { "+" }, hue.abs())),
+        (hue != 0).then(|| format!("hue\u{a0}{}{}°", if hue < 0 { "−" } else { "+" }, hue.abs())),
         augment.grayscale.then(|| "gray".to_owned()),
     ]
     .into_iter()
@@ -40,7 +43,9 @@ mod tests {
     #[test]
     fn only_what_changed_is_said() {
         let changed = Augment { flip: true, hue: -0.05, contrast: 0.9, grayscale: true, ..Augment::NONE };
-        assert_eq!(augment(Some(changed)), "mirrored, contrast ×0.90, hue −18°, gray");
+        assert_eq!(augment(Some(changed)), "mirrored, contrast\u{a0}×0.90, hue\u{a0}−18°, gray");
+        let hardly = Augment { brightness: 1.004, hue: 0.001, ..Augment::NONE };
+        assert_eq!(augment(Some(hardly)), "colours as they were");
         assert_eq!(augment(None), "clean");
         assert_eq!(augment(Some(Augment::NONE)), "colours as they were");
     }
@@ -48,7 +53,7 @@ mod tests {
     #[test]
     fn a_crop_is_said_in_source_pixels() {
         let region = Crop { x: 62.5, y: 0.0, width: 375.0, height: 375.0 };
-        assert_eq!(crop(region, Some((500, 375))), "375×375 at (63, 0)");
+        assert_eq!(crop(region, Some((500, 375))), "375×375 at\u{a0}(63,\u{a0}0)");
         assert_eq!(crop(Crop { x: 0.0, ..region }, Some((375, 375))), "whole source");
     }
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 
+use super::towers::BertConfig;
 use super::{Config, LossKind, Stage, Text};
 use crate::train::hub;
-use crate::train::model::bert::BertConfig;
 
 impl Config {
     /// Checks values against each other and fills in what a path stands for.
@@ -104,6 +104,10 @@ impl Config {
             loss.contrastive > 0.0 || loss.matching > 0.0,
             "loss.contrastive and loss.matching are both 0; there is nothing to learn from"
         );
+        ensure!(
+            loss.contrastive > 0.0 || !self.run.log_pairs,
+            "run.log_pairs needs loss.contrastive above 0: what it logs is the contrastive loss of each pair"
+        );
         Ok(())
     }
 
@@ -112,12 +116,6 @@ impl Config {
         let mut config = self.clone();
         (config.model.image_weights, config.model.text_weights, config.model.init) = (None, None, None);
         config
-    }
-
-    /// The steps that `run.steps` and `run.epochs` allow.
-    pub fn cap(&self, steps_per_epoch: u64) -> Option<u64> {
-        let epochs = self.run.epochs.map(|epochs| epochs * steps_per_epoch);
-        [self.run.steps, epochs].into_iter().flatten().min()
     }
 }
 

@@ -140,8 +140,7 @@ impl Features {
             |rows| chunks::pictures(&batch.images, size, rows, self.at_a_time, forward),
         )?;
         self.cached.images = rows.kept;
-        self.saved.pictures +=
-            batch.rows() - batch.bad.len() - batch.drawn.iter().filter(|&&drawn| drawn).count();
+        self.saved.pictures += batch.rows() - batch.bad.len() - batch.cuts.iter().flatten().count();
         Ok(Some(rows.features))
     }
 
@@ -244,7 +243,7 @@ mod tests {
         };
         let stages: Vec<Stage> = stages.iter().map(stage).collect();
         let names = NAMES.map(str::to_owned);
-        let plan = Plan::new(&stages, &Rates::default(), 10, None, &names).unwrap();
+        let plan = Plan::new(&stages, &Rates::default(), 10, None).unwrap();
         frozen(&plan, part, &names, 10, again)
     }
 

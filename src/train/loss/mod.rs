@@ -1,8 +1,8 @@
 //! What training minimises: a contrastive loss of normalised embeddings, and a matching head's.
 //!
 //! ```text
-//! projections ─▶ Rows: without bad rows ─┬─ normalised ─▶ infonce | multi_positive | siglip ── × contrastive ─┐
-//!                                        └──────────────▶ matching ──────────────────────────── × matching ───┴─▶ +
+//! projections ─▶ Rows: without bad rows ─┬─ normalised ─▶ infonce | multi_positive | siglip ─ mean × contrastive ─┐
+//!                                        └──────────────▶ matching ─────────────────────────────── × matching ───┴─▶ +
 //! ```
 
 mod infonce;
@@ -22,21 +22,37 @@ pub use siglip::siglip;
 use super::config::{Loss, LossKind};
 use super::model::clip::{Clip, normalise};
 
-/// The weighted sum of a config's losses, 0-dimensional, from projections that are not normalised: `image`
+/// What a batch costs.
+pub struct Cost {
+    /// The weighted sum of a config's losses, 0-dimensional.
+    pub loss: Tensor,
+    /// What each pair adds to the contrastive one, before weighing: `[B]`, whose mean it is. Absent where it weighs 0.
+    pub pairs: Option<Tensor>,
+}
+
+/// The mean over pairs `[B]`; that of none is 0, and has gradients of 0.
+pub fn mean(pairs: &Tensor) -> Tensor {
+    pairs.sum(pairs.kind()) / pairs.size()[0].max(1) as f64
+}
+
+/// What a batch costs by a config's losses, from projections that are not normalised: `image`
 /// `[B, embed_dim]` and `text` `[B·m, embed_dim]`, both without the bad rows. A loss of weight 0 is not computed.
 ///
 /// # Panics
 /// If the model was built for another config: it lacks `logit_bias` or the matching head.
-pub fn weighted(config: &Loss, clip: &Clip, image: &Tensor, text: &Tensor, rows: &Rows) -> Tensor {
-    let contrastive = (config.contrastive != 0.0).then(|| contrast(config, clip, image, text, rows));
+pub fn weighted(config: &Loss, clip: &Clip, image: &Tensor, text: &Tensor, rows: &Rows) -> Cost {
+    let pairs = (config.contrastive != 0.0).then(|| contrast(config, clip, image, text, rows));
     let matching = (config.matching != 0.0).then(|| {
         let head = clip.matching().expect("a model with a matching loss has its head");
         matching(head, image, text, rows) * config.matching
     });
-    let contrastive = contrastive.map(|loss| loss * config.contrastive);
-    contrastive.into_iter().chain(matching).reduce(|sum, loss| sum + loss).expect("a loss has a weight")
+    let contrastive = pairs.as_ref().map(|pairs| mean(pairs) * config.contrastive);
+    let loss =
+        contrastive.into_iter().chain(matching).reduce(|sum, loss| sum + loss).expect("a loss has a weight");
+    Cost { loss, pairs }
 }
 
+/// The contrastive loss of each pair, `[B]`.
 fn contrast(config: &Loss, clip: &Clip, image: &Tensor, text: &Tensor, rows: &Rows) -> Tensor {
     let (image, text, scale) = (normalise(image), normalise(text), clip.scale());
     let smoothing = config.label_smoothing;
@@ -93,7 +109,7 @@ mod tests {
     }
 
     fn cost(config: &Loss, clip: &Clip, image: &Tensor, text: &Tensor, rows: &Rows) -> Tensor {
-        weighted(config, clip, &rows.of_images(image), &rows.of_texts(text), rows)
+        weighted(config, clip, &rows.of_images(image), &rows.of_texts(text), rows).loss
     }
 
     #[test]

@@ -60,6 +60,13 @@ impl Rows {
         self.chosen(all, self.captions_per_image)
     }
 
+    /// What `[B]` says of the good rows as `[rows of the batch]`, in which a bad one has no number.
+    pub fn spread(&self, of_good: &Tensor, rows: usize) -> Tensor {
+        let Some(good) = &self.good else { return of_good.shallow_clone() };
+        let all = Tensor::full([rows as i64], f64::NAN, (of_good.kind(), of_good.device()));
+        all.index_copy(0, &Tensor::from_slice(good).to_device(of_good.device()), of_good)
+    }
+
     /// `[B, B·m]` of bool: the texts that an image belongs to are its own and those of every row with the same source.
     pub fn positives(&self, device: Device) -> Tensor {
         let image = Tensor::from_slice(&self.source).to_device(device); // [B]
@@ -109,6 +116,8 @@ mod tests {
         assert_eq!(numbers(&rows.of_images(&Tensor::arange(3, (Kind::Int64, Device::Cpu)))), [0, 2]);
         assert_eq!(numbers(&rows.of_texts(&Tensor::arange(6, (Kind::Int64, Device::Cpu)))), [0, 1, 4, 5]);
         assert_eq!(rows.positives(Device::Cpu).size(), [2, 4]);
+        let spread = Vec::<f64>::try_from(rows.spread(&Tensor::from_slice(&[0.5, 0.25]), 3)).unwrap();
+        assert!(spread[0] == 0.5 && spread[1].is_nan() && spread[2] == 0.25, "{spread:?}");
     }
 
     #[test]

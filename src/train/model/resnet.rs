@@ -1,35 +1,11 @@
 //! torchvision's Bottleneck ResNet (v1.5: the 3×3 convolution strides), without the classifier.
 //! <https://arxiv.org/abs/1512.03385>
 
-use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
 use super::{Mode, constant, normal, statistic, trains};
-
-/// A block's output has this many times the planes of its 3×3 convolution.
-const EXPANSION: i64 = 4;
-
-/// The size of a Bottleneck ResNet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ResnetConfig {
-    /// Blocks in each of the four stages.
-    pub layers: [i64; 4],
-    /// Planes of the first convolution and of the first stage's bottlenecks.
-    pub width: i64,
-}
-
-impl ResnetConfig {
-    /// ResNet-50.
-    pub fn resnet50() -> Self {
-        Self { layers: [3, 4, 6, 3], width: 64 }
-    }
-
-    /// Length of the pooled features: 2048 for ResNet-50.
-    pub fn features(&self) -> i64 {
-        self.width * 8 * EXPANSION
-    }
-}
+use crate::train::config::towers::EXPANSION;
+pub use crate::train::config::towers::ResnetConfig;
 
 /// A convolution without bias.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ mod columns;
 mod duplicates;
 pub mod manifest;
 mod open_files;
-mod page;
+pub(crate) mod page;
 pub mod reader;
 pub mod schema;
 mod shared;

@@ -2,6 +2,7 @@
 //! on `val` so far.
 
 mod background;
+mod folder;
 mod writer;
 
 use std::fs;

@@ -1,20 +1,20 @@
 //! Model files: safetensors in and out, by the names of the variables.
 
 mod tensor_file;
+mod write;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use safetensors::tensor::{Dtype, TensorInfo, View};
-use tch::{Device, Kind, Tensor, nn};
+use safetensors::tensor::{Dtype, TensorInfo};
+use tch::{Kind, Tensor, nn};
 
 use self::tensor_file::size;
-use crate::files;
 
 pub use self::tensor_file::TensorFile;
+pub use self::write::{bytes_of, write_tensors};
 
 /// How many names of one kind a message lists before it counts the rest.
 const LISTED: usize = 8;
@@ -70,21 +70,6 @@ fn open(path: &Path) -> Result<TensorFile> {
         true => format!("{} is no whole safetensors file", file.display()),
         false => format!("cannot read {}", file.display()),
     })
-}
-
-/// Writes tensors of any device and layout to a safetensors file, whole or not at all. The same values give the same
-/// bytes.
-///
-/// # Errors
-/// If the file cannot be written or a tensor's kind has no place in the format.
-pub fn write_tensors(path: &Path, tensors: BTreeMap<String, Tensor>) -> Result<()> {
-    let views: Vec<_> =
-        tensors.iter().map(|(name, tensor)| Ok((name, Stored::new(name, tensor)?))).collect::<Result<_>>()?;
-    // Readers of the format from other libraries want to know whose tensors these are.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    files::write_whole(path, &bytes)
 }
 
 /// Copies a file's tensors into the variables under `prefix`; `rename` gives a tensor's name below the prefix. One
@@ -190,48 +175,10 @@ pub fn dtype(kind: Kind) -> Result<Dtype> {
     found.map(|(_, dtype)| *dtype).with_context(|| format!("tensors of {kind:?} are not supported"))
 }
 
-/// The values of a tensor of any device and layout, row by row, in the machine's byte order.
-pub fn bytes_of(tensor: &Tensor) -> Vec<u8> {
-    let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
-    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-    tensor.copy_data_u8(&mut bytes, tensor.numel());
-    bytes
-}
-
-/// A tensor on its way into a file.
-struct Stored<'a> {
-    tensor: &'a Tensor,
-    shape: Vec<usize>,
-    dtype: Dtype,
-}
-
-impl<'a> Stored<'a> {
-    fn new(name: &str, tensor: &'a Tensor) -> Result<Self> {
-        let dtype = dtype(tensor.kind()).with_context(|| name.to_owned())?;
-        Ok(Self { tensor, shape: tensor.size().iter().map(|&side| side as usize).collect(), dtype })
-    }
-}
-
-impl View for Stored<'_> {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        bytes_of(self.tensor).into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tch::Device;
+
     use super::*;
 
     fn store(names: &[(&str, &[i64])]) -> nn::VarStore {
@@ -325,21 +272,6 @@ mod tests {
             load_all(&vs, &path).unwrap();
             assert_eq!((variable.kind(), variable.detach() == values), (Kind::Double, true));
         }
-    }
-
-    #[test]
-    fn a_tensor_of_any_layout_is_saved_by_its_values_and_always_to_the_same_bytes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model.safetensors");
-        let turned = Tensor::arange(6, (Kind::Float, Device::Cpu)).view([2, 3]).transpose(0, 1);
-        let saved = |tensor: &Tensor| {
-            let tensors = [("b", tensor), ("a", &Tensor::from(2.5f32))];
-            let tensors = tensors.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
-            write_tensors(&path, tensors.into_iter().collect()).unwrap();
-            std::fs::read(&path).unwrap()
-        };
-        assert_eq!(saved(&turned), saved(&turned.contiguous()));
-        assert_eq!(read_tensors(&path).unwrap()["b"], turned);
     }
 
     #[test]

@@ -1,27 +1,20 @@
 //! Hugging Face's BertModel without its pooler.
 //! <https://arxiv.org/abs/1810.04805>
 
-use std::path::Path;
+mod config;
 
-use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
 use super::{Mode, constant, normal, trains};
+
+pub use self::config::{Activation, BertConfig};
 
 /// The token that fills a row up; its embedding starts at zero and gets no gradient.
 const PAD: i64 = 0;
 
 /// Standard deviation of fresh weights.
 const INIT: f64 = 0.02;
-
-/// What stands between the two layers of a feed-forward block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Activation {
-    /// x·Φ(x), exactly (not the tanh approximation).
-    Gelu,
-}
 
 /// How a text's hidden states become one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,118 +25,6 @@ pub enum Pooling {
     Mean,
     /// The first token's, \[CLS\].
     Cls,
-}
-
-/// The keys of a BERT `config.json` that shape the model; the defaults are bert-base-uncased's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct BertConfig {
-    /// Rows of the token table.
-    pub vocab_size: i64,
-    /// Length of a hidden state.
-    pub hidden_size: i64,
-    /// Transformer layers.
-    pub num_hidden_layers: i64,
-    /// Heads of an attention; they divide `hidden_size`.
-    pub num_attention_heads: i64,
-    /// Length between the two layers of a feed-forward block.
-    pub intermediate_size: i64,
-    /// The longest text, in tokens.
-    pub max_position_embeddings: i64,
-    /// Rows of the segment table; only the first is used.
-    pub type_vocab_size: i64,
-    /// Added to the variance in a LayerNorm.
-    pub layer_norm_eps: f64,
-    /// Dropout of embeddings and of each block's output.
-    pub hidden_dropout_prob: f64,
-    /// Dropout of attention weights.
-    pub attention_probs_dropout_prob: f64,
-    /// The feed-forward activation.
-    pub hidden_act: Activation,
-}
-
-impl Default for BertConfig {
-    fn default() -> Self {
-        Self {
-            vocab_size: 30522,
-            hidden_size: 768,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            intermediate_size: 3072,
-            max_position_embeddings: 512,
-            type_vocab_size: 2,
-            layer_norm_eps: 1e-12,
-            hidden_dropout_prob: 0.1,
-            attention_probs_dropout_prob: 0.1,
-            hidden_act: Activation::Gelu,
-        }
-    }
-}
-
-impl BertConfig {
-    /// The configuration in a `config.json`, or in the folder that holds one. Keys that do not shape the model are
-    /// passed over.
-    ///
-    /// # Errors
-    /// If there is no such file, or it does not describe a BERT that this module can be.
-    pub fn read(path: &Path) -> Result<Self> {
-        let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
-        let text =
-            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        Self::from_json(&text).with_context(|| format!("{} is no BERT configuration", file.display()))
-    }
-
-    fn from_json(text: &str) -> Result<Self> {
-        let value: serde_json::Value = serde_json::from_str(text)?;
-        for (key, wanted) in [("model_type", "bert"), ("position_embedding_type", "absolute")] {
-            match value.get(key).and_then(|found| found.as_str()) {
-                Some(found) if found != wanted => bail!("{key} is {found:?}; only {wanted:?} is supported"),
-                _ => {}
-            }
-        }
-        let config: Self = serde_json::from_value(value)?;
-        config.checked()
-    }
-
-    /// The configuration in an inline table; an absent key has bert-base-uncased's value.
-    ///
-    /// # Errors
-    /// If a key is unknown or a value impossible.
-    pub fn from_table(table: toml::Table) -> Result<Self> {
-        let known = toml::Table::try_from(Self::default())?;
-        if let Some(key) = table.keys().find(|key| !known.contains_key(*key)) {
-            let keys: Vec<_> = known.keys().map(String::as_str).collect();
-            bail!("unknown key {key:?} of a BERT configuration; the keys are {}", keys.join(", "));
-        }
-        let config: Self = table.try_into()?;
-        config.checked()
-    }
-
-    /// The same with both dropouts set to `p`.
-    pub fn with_dropout(self, p: f64) -> Self {
-        Self { hidden_dropout_prob: p, attention_probs_dropout_prob: p, ..self }
-    }
-
-    fn checked(self) -> Result<Self> {
-        let sizes = [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("type_vocab_size", self.type_vocab_size),
-        ];
-        for (key, value) in sizes {
-            ensure!(value > 0, "{key} is {value}; it must be positive");
-        }
-        let (hidden, heads) = (self.hidden_size, self.num_attention_heads);
-        ensure!(hidden % heads == 0, "hidden_size {hidden} does not divide into {heads} attention heads");
-        for p in [self.hidden_dropout_prob, self.attention_probs_dropout_prob] {
-            ensure!((0.0..1.0).contains(&p), "a dropout of {p} is not in [0, 1)");
-        }
-        Ok(self)
-    }
 }
 
 #[derive(Debug)]
@@ -335,35 +216,6 @@ mod tests {
     fn run(bert: &Bert, mode: Mode) -> Tensor {
         let tokens = Tensor::from_slice(&[2i64, 5, 3, 2, 3, 0]).view([2, 3]);
         bert.forward(&tokens, &tokens.not_equal(0), mode)
-    }
-
-    #[track_caller]
-    fn check_refused(table: &str, message: &str) {
-        let error = BertConfig::from_table(table.parse().unwrap()).unwrap_err();
-        assert!(format!("{error:#}").contains(message), "{error:#}");
-    }
-
-    #[test]
-    fn a_hugging_face_file_may_say_more_than_shapes() {
-        let config = BertConfig::from_json(
-            r#"{"model_type":"bert","pad_token_id":0,"hidden_size":24,"hidden_act":"gelu"}"#,
-        );
-        assert_eq!(config.unwrap(), BertConfig { hidden_size: 24, ..BertConfig::default() });
-    }
-
-    #[test]
-    fn another_model_type_is_refused() {
-        let error = BertConfig::from_json(r#"{"model_type":"roberta"}"#).unwrap_err();
-        assert_eq!(error.to_string(), r#"model_type is "roberta"; only "bert" is supported"#);
-    }
-
-    #[test]
-    fn an_inline_table_is_checked() {
-        check_refused("hiden_size = 8", "unknown key \"hiden_size\"");
-        check_refused("hidden_act = 'relu'", "unknown variant `relu`, expected `gelu`");
-        check_refused("hidden_size = 10", "hidden_size 10 does not divide into 12 attention heads");
-        check_refused("hidden_dropout_prob = 1.5", "a dropout of 1.5 is not in [0, 1)");
-        check_refused("num_hidden_layers = 0", "num_hidden_layers is 0; it must be positive");
     }
 
     #[test]

@@ -47,9 +47,8 @@ fn search(c: &mut Criterion) {
     let query = units(&mut draws, 1);
     let mut group = c.benchmark_group(format!("search/{INDEXED}x{DIM}"));
     group.throughput(Throughput::Elements(INDEXED as u64)).sample_size(10);
-    group.bench_function("read", |b| b.iter(|| Index::read(&path).expect("an index")));
-    let index = Index::read(&path).expect("an index");
-    group.bench_function("nearest", |b| b.iter(|| index.nearest(black_box(&query), 10).expect("answers")));
+    let search = || Index::open(&path).expect("an index").nearest(black_box(&query), 10).expect("answers");
+    group.bench_function("read and compared", |b| b.iter(search));
     group.finish();
 }
 

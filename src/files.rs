@@ -1,4 +1,6 @@
-//! Files that are whole or absent, and their hashes.
+//! Files that are whole or absent, their hashes, and folders that one program at a time works in.
+
+pub mod lock;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};

@@ -12,12 +12,13 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use crate::files::write_whole;
 use crate::progress::{Progress, Verbosity};
 use crate::shard::Dataset;
+use crate::show::page::grouped;
 use crate::show::{pictures, results};
 use crate::store::Location;
 use crate::train::checkpoint::{Weights, Which};
 use crate::train::embed::embed;
 use crate::train::index::Found;
-use crate::train::search::{Search, search};
+use crate::train::search::{Answer, Search, search};
 use crate::train::trained::{Choice, Trained};
 
 /// Use a trained run: evaluate it, embed a split, search in it, export it
@@ -54,7 +55,7 @@ struct Common {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: String,
 
-    /// No progress on stderr
+    /// No progress on stderr, nor how long a search took
     #[arg(long)]
     quiet: bool,
 }
@@ -168,7 +169,11 @@ impl SearchArgs {
         let trained = self.common.open()?;
         let (index, query, tokenizer) = (self.index, self.query, self.tokenizer);
         let request = Search { index, query, k: self.k, tokenizer };
-        let hits = hits(search(&trained, &request)?, self.data.as_ref())?;
+        let Answer { found, images, took } = search(&trained, &request)?;
+        if !self.common.quiet {
+            eprintln!("searched {} embeddings in {} ms", grouped(images as u64), took.as_millis());
+        }
+        let hits = hits(found, self.data.as_ref())?;
         for (place, hit) in hits.iter().enumerate() {
             println!("{:>3}  {:.4}  {}  {}", place + 1, hit.score, hit.key, hit.caption);
         }

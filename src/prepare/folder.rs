@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 
-/// The folder in OUT that stands as long as the dataset is being made.
-pub const STATE: &str = ".pairmill";
-
 /// `v<view>-<number>.parquet`
 pub fn is_shard(name: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

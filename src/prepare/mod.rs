@@ -6,7 +6,6 @@ pub mod dedup;
 pub mod encode;
 mod folder;
 pub mod lanes;
-mod lock;
 pub mod max_rejects;
 pub mod picture;
 pub mod plan;

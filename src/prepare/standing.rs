@@ -2,9 +2,10 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::folder::{STATE, is_shard, is_temporary, names_in, size};
+use super::folder::{is_shard, is_temporary, names_in, size};
 use super::recipe::Recipe;
 use super::state::State;
+use crate::files::lock::STATE;
 use crate::shard::manifest::{HUGGING_FACE, MANIFEST, REJECTS, SHARDS};
 use crate::shard::{Dataset, Manifest};
 use crate::store::Location;

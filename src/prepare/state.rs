@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::folder::{STATE, is_shard, is_temporary, names_in, read, remove, size, splits};
-use super::lock::Lock;
+use super::folder::{is_shard, is_temporary, names_in, read, remove, size, splits};
 use super::plan::ShardPlan;
 use super::recipe::Recipe;
+use crate::files::lock::{Lock, STATE};
 use crate::files::write_whole;
 use crate::shard::ShardEntry;
 use crate::shard::manifest::{HUGGING_FACE, MANIFEST, REJECTS, RejectEntry, SHARDS};
@@ -43,7 +43,7 @@ impl State {
     /// # Errors
     /// If another process has, or OUT cannot be written.
     pub fn take(out: &Location) -> Result<Self> {
-        Ok(Self { out: out.path().to_owned(), _lock: Lock::take(out)? })
+        Ok(Self { out: out.path().to_owned(), _lock: Lock::take(out.path(), "prepare")? })
     }
 
     /// What the half-done dataset is made by; `None` where there is none.

@@ -6,7 +6,7 @@ mod duplicates;
 pub mod manifest;
 mod mapped;
 mod open_files;
-mod page;
+pub(crate) mod page;
 pub mod reader;
 pub mod schema;
 mod shared;

@@ -77,7 +77,7 @@ impl PageMap {
 
 /// Where the value begins in a page that holds exactly one.
 fn value_start(page: &[u8], nullable: bool) -> Result<usize> {
-    let body = page.len().checked_sub(body_length(page)?).context("the page header is damaged")?;
+    let body = body_start(page)?;
     let levels = match nullable {
         true => 4 + length_at(page, body)?,
         false => 0,
@@ -87,7 +87,19 @@ fn value_start(page: &[u8], nullable: bool) -> Result<usize> {
     Ok(value)
 }
 
-fn length_at(page: &[u8], at: usize) -> Result<usize> {
+/// Where the levels and values of an uncompressed version-1 data page begin, behind its header.
+///
+/// # Errors
+/// If it is another page, or cut.
+pub(crate) fn body_start(page: &[u8]) -> Result<usize> {
+    page.len().checked_sub(body_length(page)?).context("the page header is damaged")
+}
+
+/// The 4-byte length that stands at a place.
+///
+/// # Errors
+/// If the page ends before it.
+pub(crate) fn length_at(page: &[u8], at: usize) -> Result<usize> {
     let bytes = page.get(at..at + 4).context("the page is cut")?;
     Ok(u32::from_le_bytes(bytes.try_into().expect("four bytes")) as usize)
 }

@@ -1,13 +1,14 @@
 //! A run's folder: taken, or taken up again.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::{Context, Result, bail, ensure};
 use toml::{Table, Value};
 
 use super::config::Config;
 use super::settings;
+use crate::files::lock::STATE;
 use crate::files::write_whole;
 
 /// Writes the resolved config into a new run's folder, or checks that an old run's is the same.
@@ -24,11 +25,23 @@ pub fn claim(run: &Path, config: &Config, resume: bool) -> Result<Config> {
         }
         return Ok(old);
     }
-    let empty =
-        !run.exists() || fs::read_dir(run).with_context(|| format!("{}", run.display()))?.next().is_none();
+    let empty = is_empty(run).with_context(|| run.display().to_string())?;
     ensure!(empty, "--out: {} is not empty; add --resume to go on, or name another folder", run.display());
     write_whole(&path, toml::to_string(config)?.as_bytes())?;
     Ok(config.clone())
+}
+
+/// Whether there is nothing in a folder but the lock of whoever asks; a folder that is not there is empty too.
+fn is_empty(run: &Path) -> io::Result<bool> {
+    if !run.exists() {
+        return Ok(true);
+    }
+    for entry in fs::read_dir(run)? {
+        if entry?.file_name() != STATE {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The first key in which two configs differ, with both values.

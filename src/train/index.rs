@@ -1,137 +1,42 @@
 //! `emb.parquet`: `key`, `kind` (`image` or `text`), `text` (null for images), `embedding` (fixed-size
-//! list of float32). A row group holds rows of one kind, so that a search reads no text.
+//! list of float32). A row group holds rows of one kind, so that a search reads no text, and the
+//! embeddings lie in the file as the numbers that they are, so that it reads them at the pace of the disk.
 
+mod best;
+mod groups;
+mod pages;
+mod rows;
+mod writer;
+
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::mem::take;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray,
-};
-use arrow::buffer::ScalarBuffer;
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::properties::WriterProperties;
-use parquet::file::statistics::Statistics;
-use parquet::schema::types::ColumnPath;
+use arrow::datatypes::DataType;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::file::metadata::PageIndexPolicy;
 use rayon::prelude::*;
 
-use super::embed::Split;
+use self::best::{Best, Place};
+use self::groups::Group;
+use self::pages::Page;
 use super::recall::cosine;
-use crate::files::Pending;
 
-/// Images whose rows are gathered before they are written, with their texts: 50 MB or so.
-const IMAGES: usize = 4096;
+pub use self::writer::IndexWriter;
 
-/// Writes a table of embeddings.
-pub struct IndexWriter {
-    pending: Pending,
-    writer: ArrowWriter<File>,
-    schema: SchemaRef,
-    images: Rows,
-    texts: Rows,
-}
+/// The column of the numbers.
+const EMBEDDING: &str = "embedding.list.element";
 
-#[derive(Default)]
-struct Rows {
-    keys: Vec<String>,
-    texts: Vec<Option<String>>,
-    embeddings: Vec<f32>,
-}
-
-impl IndexWriter {
-    /// Begins a table of embeddings of length `dim`; its name it takes in [`IndexWriter::finish`].
-    ///
-    /// # Errors
-    /// If the folder cannot be written.
-    pub fn create(path: &Path, dim: usize) -> Result<Self> {
-        let item = Arc::new(Field::new("element", DataType::Float32, false));
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("key", DataType::Utf8, false),
-            Field::new("kind", DataType::Utf8, false),
-            Field::new("text", DataType::Utf8, true),
-            Field::new("embedding", DataType::FixedSizeList(item, dim as i32), false),
-        ]));
-        let embedding = ColumnPath::from(["embedding", "list", "element"].map(str::to_owned).to_vec());
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_column_compression(embedding.clone(), Compression::UNCOMPRESSED) // noise does not shrink
-            .set_column_dictionary_enabled(embedding, false)
-            .build();
-        let pending = Pending::create(path)?;
-        let writer = ArrowWriter::try_new(pending.handle()?, schema.clone(), Some(properties))?;
-        Ok(Self { pending, writer, schema, images: Rows::default(), texts: Rows::default() })
-    }
-
-    /// Adds rows of a split: its images and their captions.
-    ///
-    /// # Errors
-    /// If the disk is full or fails.
-    pub fn add(&mut self, part: Split) -> Result<()> {
-        let owners = part.embedded.owners.iter().map(|&owner| part.keys[owner].clone());
-        self.texts.keys.extend(owners);
-        self.texts.texts.extend(part.texts.into_iter().map(Some));
-        self.texts.embeddings.extend(part.embedded.captions);
-        self.images.texts.extend(part.keys.iter().map(|_| None));
-        self.images.keys.extend(part.keys);
-        self.images.embeddings.extend(part.embedded.images);
-        if self.images.keys.len() >= IMAGES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let (images, texts) = (take(&mut self.images), take(&mut self.texts));
-        self.group("image", images)?;
-        self.group("text", texts)
-    }
-
-    fn group(&mut self, kind: &str, rows: Rows) -> Result<()> {
-        if rows.keys.is_empty() {
-            return Ok(());
-        }
-        let DataType::FixedSizeList(item, dim) = self.schema.field(3).data_type() else {
-            unreachable!("the schema is ours")
-        };
-        let values = Arc::new(Float32Array::from(rows.embeddings));
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(&rows.keys)),
-            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(kind, rows.keys.len()))),
-            Arc::new(StringArray::from(rows.texts)),
-            Arc::new(FixedSizeListArray::try_new(item.clone(), *dim, values, None)?),
-        ];
-        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
-        self.writer.flush().with_context(|| self.pending.failed())
-    }
-
-    /// Ends the table, and names it.
-    ///
-    /// # Errors
-    /// If the disk is full or fails; there is then no table.
-    pub fn finish(mut self) -> Result<()> {
-        self.flush()?;
-        self.writer.close().with_context(|| self.pending.failed())?;
-        self.pending.commit()
-    }
-}
-
-/// The images of an `emb.parquet`.
+/// The images of an `emb.parquet`, which stay in the file.
 #[derive(Debug)]
 pub struct Index {
-    parts: Vec<Part>,
+    path: PathBuf,
+    file: File,
+    metadata: ArrowReaderMetadata,
+    /// Length of an embedding.
     dim: usize,
-}
-
-/// Some rows as Arrow read them.
-#[derive(Debug)]
-struct Part {
-    keys: StringArray,
-    /// `[images, dim]`, unit rows.
-    embeddings: ScalarBuffer<f32>,
+    groups: Vec<Group>,
 }
 
 /// One answer.
@@ -143,114 +48,141 @@ pub struct Found {
     pub score: f64,
 }
 
+/// The answers to one query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nearest {
+    /// The best first.
+    pub found: Vec<Found>,
+    /// How many images the query was compared with.
+    pub images: usize,
+}
+
 impl Index {
-    /// Reads the image rows of a table.
+    /// Opens a table; its embeddings are read by [`Index::nearest`].
     ///
     /// # Errors
     /// If it is not one that `clip embed` wrote.
-    pub fn read(path: &Path) -> Result<Self> {
-        let what = || format!("--index: {} is no table of embeddings", path.display());
-        let open = || File::open(path).with_context(|| format!("--index: no file at {}", path.display()));
-        let metadata = ArrowReaderMetadata::load(&open()?, Default::default()).with_context(what)?;
-        let dim = match metadata.schema().field_with_name("embedding").with_context(what)?.data_type() {
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let metadata = ArrowReaderMetadata::load(&file, options).with_context(|| no_table(path))?;
+        let field = metadata.schema().field_with_name("embedding").with_context(|| no_table(path))?;
+        let dim = match field.data_type() {
             DataType::FixedSizeList(item, dim) if item.data_type() == &DataType::Float32 => *dim as usize,
-            other => anyhow::bail!("{}: its embedding is {other}, no fixed-size list of float32", what()),
+            other => {
+                anyhow::bail!("{}: its embedding is {other}, no fixed-size list of float32", no_table(path))
+            }
         };
-        let groups = metadata.metadata().row_groups().iter().enumerate();
-        let groups: Vec<usize> =
-            groups.filter(|(_, group)| !is_of_texts(group)).map(|(number, _)| number).collect();
-        let parts: Vec<Vec<Part>> = groups
-            .into_par_iter()
-            .map(|group| read_group(open()?, &metadata, group, dim))
-            .collect::<Result<_>>()
-            .with_context(what)?;
-        let index = Self { parts: parts.into_iter().flatten().collect(), dim };
-        ensure!(!index.is_empty(), "--index: {} has no image", path.display());
-        Ok(index)
+        let groups = groups::of_images(metadata.metadata(), EMBEDDING);
+        Ok(Self { path: path.to_owned(), file, metadata, dim, groups })
     }
 
-    /// Number of images.
-    pub fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.keys.len()).sum()
-    }
-
-    /// Whether there is no image.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The `k` images nearest to `query` (a unit vector), the best first; ties by place.
+    /// The `k` images nearest to `query` (a unit vector), the best first; ties by place. The embeddings are read
+    /// as they are compared, on all cores, and none is kept.
     ///
     /// # Errors
-    /// If the query has another length than the index.
-    pub fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<Found>> {
+    /// If the query has another length than the index, or that has no image or cannot be read.
+    pub fn nearest(&self, query: &[f32], k: usize) -> Result<Nearest> {
         ensure!(
             query.len() == self.dim,
             "--index holds {} numbers an image, the run gives {}",
             self.dim,
             query.len()
         );
-        let scored = |(number, part): (usize, &Part)| {
-            let rows = part.embeddings.chunks_exact(self.dim).enumerate();
-            rows.map(|(row, image)| (cosine(query, image), number, row)).collect::<Vec<_>>()
-        };
-        let mut scores: Vec<_> = self.parts.par_iter().enumerate().flat_map_iter(scored).collect();
-        let order = |a: &(f64, usize, usize), b: &(f64, usize, usize)| {
-            b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2)))
-        };
-        let k = k.min(scores.len());
-        if k < scores.len() {
-            scores.select_nth_unstable_by(k, order);
+        let scored = self.groups.par_iter().map(|group| self.group(group, query, k));
+        let none = || Scored { best: Best::new(k), images: 0 };
+        let scored = scored.try_reduce(none, |a, b| Ok(a.and(b))).with_context(|| no_table(&self.path))?;
+        ensure!(scored.images > 0, "--index: {} has no image", self.path.display());
+        Ok(Nearest { found: self.named(scored.best)?, images: scored.images })
+    }
+
+    /// Whatever is odd about its pages, Arrow reads it or knows what is wrong.
+    fn group(&self, group: &Group, query: &[f32], k: usize) -> Result<Scored> {
+        let scanned = group.pages.as_ref().map(|pages| self.scan_pages(group.number, pages, query, k));
+        match scanned {
+            Some(Ok(scored)) => Ok(scored),
+            Some(Err(_)) | None => self.scan_rows(group.number, query, k),
         }
-        scores.truncate(k);
-        scores.sort_by(order);
-        let found = |(score, part, row): (f64, usize, usize)| {
-            let key = self.parts[part].keys.value(row).to_owned();
-            Found { key, score }
+    }
+
+    fn scan_pages(&self, group: usize, pages: &[Page], query: &[f32], k: usize) -> Result<Scored> {
+        let none = || Scored { best: Best::new(k), images: 0 };
+        let scratch = || (none(), Vec::new(), vec![0.0; self.dim]);
+        let score = |(mut scored, mut buffer, mut image): (Scored, Vec<u8>, Vec<f32>), page: &Page| {
+            let values = page.read(&self.file, self.dim, &mut buffer)?;
+            for (row, bytes) in values.chunks_exact(4 * self.dim).enumerate() {
+                for (value, bytes) in image.iter_mut().zip(bytes.as_chunks().0) {
+                    *value = f32::from_le_bytes(*bytes);
+                }
+                scored.note(cosine(query, &image), (group, page.first_row + row));
+            }
+            anyhow::Ok((scored, buffer, image))
         };
-        Ok(scores.into_iter().map(found).collect())
+        let scored =
+            pages.par_iter().try_fold(scratch, score).map(|scored| scored.map(|(scored, ..)| scored));
+        scored.try_reduce(none, |a, b| Ok(a.and(b)))
+    }
+
+    fn scan_rows(&self, group: usize, query: &[f32], k: usize) -> Result<Scored> {
+        let mut scored = Scored { best: Best::new(k), images: 0 };
+        rows::each_image(open(&self.path)?, &self.metadata, group, self.dim, |row, image| {
+            scored.note(cosine(query, image), (group, row));
+        })?;
+        Ok(scored)
+    }
+
+    /// The keys of the best rows, which are read for them alone.
+    fn named(&self, best: Best) -> Result<Vec<Found>> {
+        let best = best.sorted();
+        let mut wanted: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        best.iter().for_each(|(_, (group, row))| wanted.entry(*group).or_default().push(*row));
+        let read = |(group, mut rows): (usize, Vec<usize>)| {
+            rows.sort_unstable();
+            let keys = rows::keys(open(&self.path)?, &self.metadata, group, &rows)?;
+            Ok(rows.into_iter().map(move |row| (group, row)).zip(keys).collect())
+        };
+        let keys: Vec<Vec<(Place, String)>> =
+            wanted.into_par_iter().map(read).collect::<Result<_>>().with_context(|| no_table(&self.path))?;
+        let keys: BTreeMap<Place, String> = keys.into_iter().flatten().collect();
+        Ok(best.into_iter().map(|(score, place)| Found { key: keys[&place].clone(), score }).collect())
     }
 }
 
-/// Whether the statistics of a row group say that it holds texts alone.
-fn is_of_texts(group: &RowGroupMetaData) -> bool {
-    let kind = group.columns().iter().find(|column| column.column_path().string() == "kind");
-    let Some(Statistics::ByteArray(kinds)) = kind.and_then(|kind| kind.statistics()) else { return false };
-    let is_text = |bound: Option<&parquet::data_type::ByteArray>| bound.is_some_and(|b| b.data() == b"text");
-    is_text(kinds.min_opt()) && is_text(kinds.max_opt())
+/// What part of a table gave.
+struct Scored {
+    best: Best,
+    images: usize,
 }
 
-fn read_group(file: File, metadata: &ArrowReaderMetadata, group: usize, dim: usize) -> Result<Vec<Part>> {
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-    let mask = ProjectionMask::columns(builder.parquet_schema(), ["key", "kind", "embedding"]);
-    let rows = metadata.metadata().row_group(group).num_rows() as usize;
-    let reader = builder.with_projection(mask).with_row_groups(vec![group]).with_batch_size(rows).build()?;
-    reader.map(|batch| part(&batch?, dim)).collect()
+impl Scored {
+    fn note(&mut self, score: f64, place: Place) {
+        self.images += 1;
+        self.best.offer(score, place);
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { best: self.best.and(other.best), images: self.images + other.images }
+    }
 }
 
-/// The image rows of a batch.
-fn part(batch: &RecordBatch, dim: usize) -> Result<Part> {
-    let text = |batch: &RecordBatch, name: &str| {
-        let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).cloned();
-        column.with_context(|| format!("no column {name} of text"))
-    };
-    let kinds = text(batch, "kind")?;
-    let is_image: BooleanArray = kinds.iter().map(|kind| Some(kind == Some("image"))).collect();
-    let filtered = match is_image.true_count() == batch.num_rows() {
-        true => batch.clone(),
-        false => filter_record_batch(batch, &is_image)?,
-    };
-    let lists = filtered.column_by_name("embedding").and_then(|column| column.as_fixed_size_list_opt());
-    let lists = lists.context("no column embedding")?;
-    ensure!(lists.null_count() == 0, "an image has no embedding");
-    let values = lists.values().as_primitive_opt::<Float32Type>().context("embedding is not float32")?;
-    let (first, count) = (lists.value_offset_at(0), lists.len() * dim);
-    Ok(Part { keys: text(&filtered, "key")?, embeddings: values.values().slice(first, count) })
+fn open(path: &Path) -> Result<File> {
+    File::open(path).with_context(|| format!("--index: no file at {}", path.display()))
+}
+
+fn no_table(path: &Path) -> String {
+    format!("--index: {} is no table of embeddings", path.display())
 }
 
 #[cfg(test)]
 mod tests {
+    use groups::only_kind;
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::basic::Compression;
+    use parquet::file::properties::WriterProperties;
+
     use super::*;
+    use crate::train::embed::Split;
     use crate::train::recall::Embedded;
 
     /// `images` images with two captions each, from number `first` on: image i stands at angle i.
@@ -282,41 +214,84 @@ mod tests {
         (folder, path)
     }
 
+    fn keys(index: &Index, query: [f32; 2], k: usize) -> Vec<String> {
+        index.nearest(&query, k).unwrap().found.into_iter().map(|found| found.key).collect()
+    }
+
+    /// The same rows, written anew in one row group, as other programs write tables.
+    fn rewritten(path: &Path) -> PathBuf {
+        let out = path.with_file_name("rewritten.parquet");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+        let schema = reader.schema().clone();
+        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let mut writer = ArrowWriter::try_new(File::create(&out).unwrap(), schema, Some(properties)).unwrap();
+        reader.build().unwrap().for_each(|batch| writer.write(&batch.unwrap()).unwrap());
+        writer.close().unwrap();
+        out
+    }
+
     #[test]
     fn every_row_is_in_the_table_and_a_row_group_is_of_one_kind() {
         let (_folder, path) = table(&[3000, 3000, 10]);
         let metadata = ArrowReaderMetadata::load(&File::open(&path).unwrap(), Default::default()).unwrap();
         let groups = metadata.metadata().row_groups();
-        let found: Vec<(i64, bool)> =
-            groups.iter().map(|group| (group.num_rows(), is_of_texts(group))).collect();
-        assert_eq!(found, [(6000, false), (12_000, true), (10, false), (20, true)]);
-        let index = Index::read(&path).unwrap();
-        assert_eq!(index.len(), 6010);
+        let found: Vec<(i64, Option<&[u8]>)> =
+            groups.iter().map(|group| (group.num_rows(), only_kind(group))).collect();
+        let (image, text): (Option<&[u8]>, Option<&[u8]>) = (Some(b"image"), Some(b"text"));
+        assert_eq!(found, [(6000, image), (12_000, text), (10, image), (20, text)]);
+        let index = Index::open(&path).unwrap();
+        assert!(index.groups.iter().all(|group| group.pages.is_some()), "{:?}", index.groups);
+        assert_eq!(index.nearest(&[1.0, 0.0], 1).unwrap().images, 6010);
     }
 
     #[test]
     fn the_nearest_come_first_and_ties_by_place() {
         let (_folder, path) = table(&[4096, 4]);
-        let index = Index::read(&path).unwrap();
-        let keys = |query: [f32; 2], k| -> Vec<String> {
-            index.nearest(&query, k).unwrap().into_iter().map(|found| found.key).collect()
-        };
-        assert_eq!(keys([1.0, 0.0], 3), ["k0", "k1", "k2"]);
-        assert_eq!(keys([0.0, 1.0], 2), ["k4099", "k4098"]);
-        assert_eq!(keys([0.0, 0.0], 2), ["k0", "k1"]);
-        assert_eq!(keys([0.0, 1.0], 9999).len(), 4100);
+        let index = Index::open(&path).unwrap();
+        assert_eq!(keys(&index, [1.0, 0.0], 3), ["k0", "k1", "k2"]);
+        assert_eq!(keys(&index, [0.0, 1.0], 2), ["k4099", "k4098"]);
+        assert_eq!(keys(&index, [0.0, 0.0], 2), ["k0", "k1"]);
+        assert_eq!(keys(&index, [0.0, 1.0], 9999).len(), 4100);
+    }
+
+    #[test]
+    fn a_table_that_was_written_anew_gives_the_same_answers() {
+        let (_folder, path) = table(&[3000, 3000]);
+        let (ours, theirs) = (Index::open(&path).unwrap(), Index::open(&rewritten(&path)).unwrap());
+        assert!(theirs.groups.iter().all(|group| group.pages.is_none()), "{:?}", theirs.groups);
+        let query = [0.3f32.cos(), 0.3f32.sin()];
+        assert_eq!(ours.nearest(&query, 50).unwrap(), theirs.nearest(&query, 50).unwrap());
+    }
+
+    #[test]
+    fn a_page_that_is_not_as_expected_is_left_to_arrow() {
+        let (_folder, path) = table(&[20]);
+        let mut index = Index::open(&path).unwrap();
+        let expected = index.nearest(&[1.0, 0.0], 5).unwrap();
+        index.groups[0].pages = Some(vec![Page::default()]);
+        assert_eq!(index.nearest(&[1.0, 0.0], 5).unwrap(), expected);
     }
 
     #[test]
     fn a_table_of_another_kind_or_of_another_model_is_refused() {
         let (folder, path) = table(&[3]);
-        let error = Index::read(&path).unwrap().nearest(&[1.0], 1).unwrap_err().to_string();
+        let error = Index::open(&path).unwrap().nearest(&[1.0], 1).unwrap_err().to_string();
         assert_eq!(error, "--index holds 2 numbers an image, the run gives 1");
         let other = folder.path().join("other.parquet");
         std::fs::write(&other, "no table").unwrap();
-        let error = Index::read(&other).unwrap_err().to_string();
+        let error = Index::open(&other).unwrap_err().to_string();
         assert_eq!(error, format!("--index: {} is no table of embeddings", other.display()));
-        let error = Index::read(&folder.path().join("none")).unwrap_err().to_string();
+        let error = Index::open(&folder.path().join("none")).unwrap_err().to_string();
         assert!(error.starts_with("--index: no file at "), "{error}");
+    }
+
+    #[test]
+    fn a_table_without_images_or_cut_short_is_an_error() {
+        let (folder, path) = table(&[]);
+        let error = Index::open(&path).unwrap().nearest(&[1.0, 0.0], 1).unwrap_err().to_string();
+        assert_eq!(error, format!("--index: {} has no image", path.display()));
+        let cut = folder.path().join("cut.parquet");
+        std::fs::write(&cut, &std::fs::read(&path).unwrap()[..30]).unwrap();
+        assert!(Index::open(&cut).is_err());
     }
 }

@@ -1,11 +1,12 @@
-//! What is said while training: lines of the log and the bar. The tensors of a step are read a step
-//! later, so that the device is never waited for.
+//! What is said while training: lines of the log and the bar. The numbers of a step are read when the device has sent
+//! them, at the earliest when the next step is noted, so that no later step is ever waited for.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tch::Kind;
+use torch_ext::Download;
 
 use super::bad_samples::BadSamples;
 use super::config::{Config, OnBadSample};
@@ -18,6 +19,9 @@ use super::tensorboard::Events;
 use super::trainer::{Outcome, Trainer};
 use crate::load::{Batch, Gauges};
 use crate::progress::{Progress, Verbosity};
+
+/// Steps that a device may be behind before the numbers of the oldest are waited for.
+const BEHIND: usize = 4;
 
 /// The log and the bar of a run.
 pub struct Journal {
@@ -36,7 +40,35 @@ pub struct Journal {
     logged: Gauges,
     began: Instant,
     skips: Skips,
-    pending: Option<(StepLine, Outcome)>,
+    /// Lines that are still to be written, the oldest first.
+    pending: VecDeque<Pending>,
+}
+
+/// A line, and what a device is still to send of it.
+struct Pending {
+    line: StepLine,
+    /// Loss, gradient norm, scale, whether the step was skipped, and what each pair costs where that is logged.
+    numbers: Download,
+}
+
+impl Pending {
+    fn new(line: StepLine, outcome: &Outcome) -> Result<Self> {
+        let Outcome { loss, grad_norm, scale, skipped, pairs, .. } = outcome;
+        let numbers: Vec<_> = [loss, grad_norm, scale, skipped].into_iter().chain(pairs).collect();
+        Ok(Self { line, numbers: Download::begin(&numbers)? })
+    }
+
+    /// The whole line, whether the step was skipped, and what each pair costs; waits for the step's own
+    /// numbers alone.
+    fn read(mut self) -> Result<(StepLine, bool, Vec<f32>)> {
+        let numbers = self.numbers.wait()?;
+        let (&[loss, grad_norm, scale, skipped], pairs) =
+            numbers.split_first_chunk().expect("four were sent");
+        let skipped = skipped != 0.0;
+        self.line.loss = if skipped { f64::NAN } else { loss };
+        (self.line.grad_norm, self.line.scale) = (grad_norm, scale);
+        Ok((self.line, skipped, pairs.iter().map(|&loss| loss as f32).collect()))
+    }
 }
 
 impl Journal {
@@ -80,7 +112,7 @@ impl Journal {
             logged: Gauges::default(),
             began: Instant::now(),
             skips: Skips::default(),
-            pending: None,
+            pending: VecDeque::new(),
         };
         journal.progress.skip(steps);
         Ok(journal)
@@ -105,12 +137,13 @@ impl Journal {
         self.bad.as_mut().map_or(Ok(()), |bad| bad.note(step, batch))
     }
 
-    /// Notes a step; its line is written when the next one is noted.
+    /// Notes a step; its line is written when a later one is noted: on the CPU the next, on a device one
+    /// of the next four.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// If the disk or the device fails.
     pub fn step(&mut self, trainer: &Trainer, batch: &Batch, step: u64, outcome: Outcome) -> Result<()> {
-        self.flush()?;
+        self.write_arrived()?;
         outcome.notes.iter().for_each(|note| self.progress.say(note));
         self.pairs += batch.rows();
         let seconds = self.since.elapsed().as_secs_f64().max(1e-9);
@@ -135,7 +168,7 @@ impl Journal {
         if step.is_multiple_of(self.log_every) {
             (self.pairs, self.logged, self.since) = (0, self.gauges, Instant::now());
         }
-        self.pending = Some((line, outcome));
+        self.pending.push_back(Pending::new(line, &outcome)?);
         Ok(())
     }
 
@@ -153,16 +186,33 @@ impl Journal {
         }
     }
 
-    /// Writes the line that is still to be written.
+    /// Writes the lines whose numbers are there, and waits for those of a step that is too far behind.
+    fn write_arrived(&mut self) -> Result<()> {
+        while let Some(oldest) = self.pending.front() {
+            if self.pending.len() < BEHIND && !oldest.numbers.has_arrived()? {
+                break;
+            }
+            self.write_oldest()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the lines that are still to be written.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// If the disk or the device fails.
     pub fn flush(&mut self) -> Result<()> {
-        let Some((mut line, outcome)) = self.pending.take() else { return Ok(()) };
-        let skipped = outcome.skipped.double_value(&[]) != 0.0;
+        while !self.pending.is_empty() {
+            self.write_oldest()?;
+        }
+        Ok(())
+    }
+
+    fn write_oldest(&mut self) -> Result<()> {
+        let Some(oldest) = self.pending.pop_front() else { return Ok(()) };
+        let (mut line, skipped, pairs) = oldest.read()?;
         self.skips.note(skipped);
         line.skipped_steps = self.skips.total;
-        line.loss = if skipped { f64::NAN } else { outcome.loss.double_value(&[]) };
         if skipped {
             let step = line.step;
             self.progress.say(&format!("step {step} is skipped: its loss or gradient is not finite"));
@@ -170,10 +220,8 @@ impl Journal {
         let (loss, rate, share) = (line.loss, line.pairs_per_second, self.waited());
         self.progress.add(1, || format!("loss {loss:.3}, {rate:.1} pairs/s, {share:.1}% waiting for data"));
         if line.step.is_multiple_of(self.log_every) {
-            line.grad_norm = outcome.grad_norm.double_value(&[]);
-            line.scale = outcome.scale.double_value(&[]);
-            if let (Some(log), Some(pairs)) = (&mut self.pairs_log, &outcome.pairs) {
-                log.write(&PairLosses::new(line.step, &Vec::try_from(pairs.to_kind(Kind::Float))?))?;
+            if let Some(log) = self.pairs_log.as_mut().filter(|_| !pairs.is_empty()) {
+                log.write(&PairLosses::new(line.step, &pairs))?;
             }
             self.metrics.write(&line)?;
             self.events.step(&line)?;

@@ -148,10 +148,14 @@ fn whole(all: &Embedded) -> Recalls {
 /// Dot product in double precision, summed in order: equal rows give equal scores, to the bit.
 pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let mut sums = [0.0f64; 8];
-    for (a, b) in a.chunks(8).zip(b.chunks(8)) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
             *sum += f64::from(*a) * f64::from(*b);
         }
+    }
+    for ((sum, a), b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        *sum += f64::from(*a) * f64::from(*b);
     }
     sums.iter().sum()
 }

@@ -16,6 +16,7 @@ use super::metrics::EvaluationLine;
 use super::skip::Skips;
 use super::trainer::Trainer;
 use super::{bad_samples, claim, device, feed, sources, vocabulary};
+use crate::files::lock::Lock;
 use crate::load::{self, Cursor};
 use crate::progress::Verbosity;
 use crate::shard::Dataset;
@@ -57,11 +58,12 @@ pub enum Ending {
 ///
 /// # Errors
 /// If data, weights or config do not fit together, a sample is damaged, the loss is no number ten times
-/// in a row, or the disk fails. What the newest checkpoint holds is kept.
+/// in a row, the disk fails, or another `train` is at work in the run's folder. What the newest checkpoint holds is kept.
 pub fn run(request: &Request) -> Result<Ending> {
     let device = device::parse(&request.device)?;
     let datasets = request.data.iter().map(Dataset::open).collect::<Result<Vec<_>>>()?;
     vocabulary::check(&datasets, &request.config)?;
+    let _lock = Lock::take(&request.run, "train")?;
     let config = claim::claim(&request.run, &request.config, request.resume)?;
     device::set_threads(config.run.threads);
     let batcher = feed::batcher(&datasets, &config)?;

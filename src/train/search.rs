@@ -1,11 +1,12 @@
 //! The images of an index that fit a text best.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::embed::Encoder;
-use super::index::{Found, Index};
+use super::index::{Found, Index, Nearest};
 use super::trained::Trained;
 
 /// What `clip search` was asked.
@@ -20,12 +21,24 @@ pub struct Search {
     pub tokenizer: Option<PathBuf>,
 }
 
+/// What was found, and what it took.
+pub struct Answer {
+    /// The best images, the best first.
+    pub found: Vec<Found>,
+    /// How many images the text was compared with.
+    pub images: usize,
+    /// How long the table was read and compared, the model not counted.
+    pub took: Duration,
+}
+
 /// The best images for a text.
 ///
 /// # Errors
 /// If the index is wrong or of another model.
-pub fn search(trained: &Trained, request: &Search) -> Result<Vec<Found>> {
-    let index = Index::read(&request.index)?;
+pub fn search(trained: &Trained, request: &Search) -> Result<Answer> {
     let ids = trained.tokenizer(request.tokenizer.as_deref())?.encode(&request.query)?;
-    index.nearest(&Encoder::of(trained).texts(&[&ids.0])?, request.k)
+    let query = Encoder::of(trained).texts(&[&ids.0])?;
+    let began = Instant::now();
+    let Nearest { found, images } = Index::open(&request.index)?.nearest(&query, request.k)?;
+    Ok(Answer { found, images, took: began.elapsed() })
 }

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor, nn};
 
 use super::checkpoint::{Checkpoint, Weights, Which};
 use super::config::Config;
+use super::model::Undrawn;
 use super::model::clip::Clip;
 use super::{device, settings, trainer, weights};
 use crate::prepare::tokenize::WordPieces;
@@ -47,7 +48,10 @@ impl Trained {
         let config = settings::read(&run.join("config.toml")).context("--run")?.without_weights();
         let device = device::parse(device_name)?;
         device::set_threads(config.run.threads);
-        let (store, clip) = trainer::build(&config, device)?;
+        let (store, clip) = {
+            let _undrawn = Undrawn::guard(); // the checkpoint has every weight
+            trainer::build(&config, device)?
+        };
         let mut weights = Weights::Model;
         let checkpoint = choice.checkpoint.open(run, |found| {
             let (file, which) = found.weights(choice.weights)?;

@@ -1,15 +1,20 @@
 //! Model files: safetensors in and out, by the names of the variables.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+mod tensor_file;
+mod write;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
-use tch::{Device, Kind, Tensor, nn};
+use safetensors::tensor::{Dtype, TensorInfo};
+use tch::{Kind, Tensor, nn};
 
-use crate::files;
+use self::tensor_file::size;
+
+pub use self::tensor_file::TensorFile;
+pub use self::write::{bytes_of, write_tensors};
 
 /// How many names of one kind a message lists before it counts the rest.
 const LISTED: usize = 8;
@@ -49,52 +54,54 @@ pub fn load_all(vs: &nn::VarStore, path: &Path) -> Result<()> {
 /// # Errors
 /// If the file cannot be read, is a pickle file, is cut or damaged, or holds a kind that libtorch lacks.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let file = open(path)?;
+    let mut buffer = Vec::new();
+    let mut read = |name: &str, info| {
+        file.read(info, &mut buffer).with_context(|| format!("{name} in {}", path.display()))
+    };
+    file.tensors().into_iter().map(|(name, info)| Ok((name.clone(), read(&name, info)?))).collect()
+}
+
+/// A safetensors file, or that of a folder.
+fn open(path: &Path) -> Result<TensorFile> {
     let file = if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() };
     refuse_pickle(&file)?;
-    let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let tensors = SafeTensors::deserialize(&bytes)
-        .with_context(|| format!("{} is no whole safetensors file", file.display()))?;
-    tensors.iter().map(|(name, view)| Ok((name.to_owned(), tensor(name, &view, &file)?))).collect()
+    TensorFile::open(&file).with_context(|| match file.exists() {
+        true => format!("{} is no whole safetensors file", file.display()),
+        false => format!("cannot read {}", file.display()),
+    })
 }
 
-/// Writes tensors of any device and layout to a safetensors file, whole or not at all. The same values give the same
-/// bytes.
-///
-/// # Errors
-/// If the file cannot be written or a tensor's kind has no place in the format.
-pub fn write_tensors(path: &Path, tensors: BTreeMap<String, Tensor>) -> Result<()> {
-    let views: Vec<_> =
-        tensors.iter().map(|(name, tensor)| Ok((name, Stored::new(name, tensor)?))).collect::<Result<_>>()?;
-    // Readers of the format from other libraries want to know whose tensors these are.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    files::write_whole(path, &bytes)
-}
-
-/// Copies a file's tensors into the variables under `prefix`; `rename` gives a tensor's name below the prefix.
+/// Copies a file's tensors into the variables under `prefix`; `rename` gives a tensor's name below the prefix. One
+/// tensor at a time is in memory beside the variables.
 fn load(vs: &nn::VarStore, path: &Path, prefix: &str, rename: impl Fn(&str) -> String) -> Result<()> {
+    let file = open(path)?;
     let mut found = BTreeMap::new();
-    for (name, tensor) in read_tensors(path)? {
+    for (name, info) in file.tensors() {
         let renamed = rename(&name);
-        ensure!(found.insert(renamed.clone(), tensor).is_none(), "{} holds {renamed} twice", path.display());
+        ensure!(found.insert(renamed.clone(), info).is_none(), "{} holds {renamed} twice", path.display());
     }
     let variables = vs.variables().into_iter();
     let variables: BTreeMap<String, Tensor> = variables
         .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)))
         .collect();
     compare(&found, &variables).with_context(|| path.display().to_string())?;
-    tch::no_grad(|| variables.into_iter().for_each(|(name, mut variable)| variable.copy_(&found[&name])));
+    let mut buffer = Vec::new();
+    for (name, mut variable) in variables {
+        let read = file.read(found[&name], &mut buffer);
+        let tensor = read.with_context(|| format!("{name} in {}", path.display()))?;
+        tch::no_grad(|| variable.copy_(&tensor));
+    }
     Ok(())
 }
 
 /// Whether a file has exactly the model's tensors, but for those that other programs add and this model has no use for.
-fn compare(found: &BTreeMap<String, Tensor>, variables: &BTreeMap<String, Tensor>) -> Result<()> {
+fn compare(found: &BTreeMap<String, &TensorInfo>, variables: &BTreeMap<String, Tensor>) -> Result<()> {
     let missing = variables.keys().filter(|name| !found.contains_key(*name)).cloned().collect();
     let extra =
         found.keys().filter(|name| !variables.contains_key(*name) && !is_ignored(name)).cloned().collect();
     let misshapen = variables.iter().filter_map(|(name, variable)| {
-        let (in_file, in_model) = (found.get(name)?.size(), variable.size());
+        let (in_file, in_model) = (size(found.get(name)?), variable.size());
         (in_file != in_model).then(|| format!("{name} (in the file {in_file:?}, in the model {in_model:?})"))
     });
     let message = [("missing", missing), ("not of this model", extra), ("misshapen", misshapen.collect())]
@@ -138,13 +145,6 @@ fn refuse_pickle(file: &Path) -> Result<()> {
     )
 }
 
-fn tensor(name: &str, view: &TensorView, file: &Path) -> Result<Tensor> {
-    let size: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
-    kind(view.dtype())
-        .and_then(|kind| Ok(Tensor::f_from_data_size(view.data(), &size, kind)?))
-        .with_context(|| format!("{name} in {}", file.display()))
-}
-
 /// Kinds that are stored as they are.
 const KINDS: [(Kind, Dtype); 8] = [
     (Kind::Float, Dtype::F32),
@@ -175,48 +175,10 @@ pub fn dtype(kind: Kind) -> Result<Dtype> {
     found.map(|(_, dtype)| *dtype).with_context(|| format!("tensors of {kind:?} are not supported"))
 }
 
-/// The values of a tensor of any device and layout, row by row, in the machine's byte order.
-pub fn bytes_of(tensor: &Tensor) -> Vec<u8> {
-    let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
-    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-    tensor.copy_data_u8(&mut bytes, tensor.numel());
-    bytes
-}
-
-/// A tensor on its way into a file.
-struct Stored<'a> {
-    tensor: &'a Tensor,
-    shape: Vec<usize>,
-    dtype: Dtype,
-}
-
-impl<'a> Stored<'a> {
-    fn new(name: &str, tensor: &'a Tensor) -> Result<Self> {
-        let dtype = dtype(tensor.kind()).with_context(|| name.to_owned())?;
-        Ok(Self { tensor, shape: tensor.size().iter().map(|&side| side as usize).collect(), dtype })
-    }
-}
-
-impl View for Stored<'_> {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        bytes_of(self.tensor).into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tch::Device;
+
     use super::*;
 
     fn store(names: &[(&str, &[i64])]) -> nn::VarStore {
@@ -310,21 +272,6 @@ mod tests {
             load_all(&vs, &path).unwrap();
             assert_eq!((variable.kind(), variable.detach() == values), (Kind::Double, true));
         }
-    }
-
-    #[test]
-    fn a_tensor_of_any_layout_is_saved_by_its_values_and_always_to_the_same_bytes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model.safetensors");
-        let turned = Tensor::arange(6, (Kind::Float, Device::Cpu)).view([2, 3]).transpose(0, 1);
-        let saved = |tensor: &Tensor| {
-            let tensors = [("b", tensor), ("a", &Tensor::from(2.5f32))];
-            let tensors = tensors.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
-            write_tensors(&path, tensors.into_iter().collect()).unwrap();
-            std::fs::read(&path).unwrap()
-        };
-        assert_eq!(saved(&turned), saved(&turned.contiguous()));
-        assert_eq!(read_tensors(&path).unwrap()["b"], turned);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod features;
 mod hub;
 mod kept;
 mod kill;
+mod lock;
 mod losses;
 mod replay;
 mod skip;

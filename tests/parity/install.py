@@ -1,15 +1,15 @@
 """Prints a python3 (3.10 to 3.12) that has PyTorch 2.11.0: this one, or a virtual environment's.
 
 For a CPU, 2 GB of CUDA libraries are left out: the wheel links against them, and nothing here calls
-them. Empty libraries of their names, bound lazily, stand in for them.
+them. See stand_in.py.
 """
 
 import hashlib
-import re
-import subprocess
 import sys
 import venv
 from pathlib import Path
+
+from stand_in import call, stand_in
 
 HERE = Path(__file__).parent
 VENV, WANTED = HERE / ".venv", HERE / "requirements.txt"
@@ -38,25 +38,8 @@ def make(cuda: bool) -> None:
     left_out = [] if cuda else ["--no-deps"]
     call(PYTHON, "-m", "pip", "install", "--quiet", *left_out, "-r", WANTED, check=True)
     if not cuda:
-        stand_in()
+        stand_in(PYTHON)
     (VENV / "stamp").write_text(stamp(cuda))
-
-
-def call(*command: object, **options) -> subprocess.CompletedProcess:
-    return subprocess.run([str(part) for part in command], text=True, **options)
-
-
-def stand_in() -> None:
-    """Makes an empty library for each that `import torch` asks for, until it is content."""
-    site = next(VENV.glob("lib/python*/site-packages"))
-    (site / "bind_lazily.pth").write_text("import os, sys; sys.setdlopenflags(os.RTLD_LAZY)\n")
-    for _ in range(40):
-        error = call(PYTHON, "-c", "import torch", capture_output=True).stderr
-        name = re.search(r"(lib[\w.]+\.so[.\d]*): cannot open shared object file", error)
-        if not name:
-            return
-        library = site / "torch/lib" / name[1]
-        call("cc", "-shared", "-o", library, "-x", "c", "/dev/null", check=True)
 
 
 if __name__ == "__main__":

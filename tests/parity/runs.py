@@ -91,9 +91,9 @@ def by_torch(bench: Bench, case: Case, first: dict[str, Tensor]) -> tuple[Run, s
         torch.float64 if case.config["run"]["precision"] == "fp64" else torch.float32
     )
     model.load_state_dict(first, strict=False)
-    trainer = Trainer(
-        model, case.config, len(bench.programs.order(bench.shards[case.twins], case.config, 0))
-    )
+    steps = len(bench.programs.order(bench.shards[case.twins], case.config, 0))
+    autocast = torch.bfloat16 if case.config["run"]["precision"] == "bf16" else None
+    trainer = Trainer(model, case.config, steps, autocast=autocast)
     lines = trainer.run(batches(bench, case))
     return Run(lines, state(model)), frozen(trainer)
 

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -13,6 +14,8 @@
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 namespace {
 
@@ -161,6 +164,42 @@ int te_send(const at::Tensor *xs, int type, int index, tensor *out) {
     const auto from = queued ? xs->pin_memory() : *xs;
     *out = new at::Tensor(from.to(device, xs->scalar_type(), /*non_blocking=*/queued));
   });
+}
+
+int te_download(const at::Tensor *xs, tensor *out) {
+  return guarded([&] {
+    if (xs->is_cpu()) {
+      *out = new at::Tensor(*xs);
+      return;
+    }
+    auto slab = at::empty(xs->sizes(), xs->options().device(at::kCPU).pinned_memory(true));
+    *out = new at::Tensor(slab.copy_(*xs, /*non_blocking=*/true));
+  });
+}
+
+int te_event_record(int type, int index, void **out) {
+  return guarded([&] {
+    *out = nullptr;
+    const at::Device device(device_type(type), static_cast<at::DeviceIndex>(index));
+    if (device.is_cpu()) return;
+    auto event = std::make_unique<c10::Event>(device.type());
+    event->record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
+    *out = event.release();
+  });
+}
+
+int te_event_query(const void *event, int *reached) {
+  return guarded([&] { *reached = !event || static_cast<const c10::Event *>(event)->query(); });
+}
+
+int te_event_wait(const void *event) {
+  return guarded([&] {
+    if (event) static_cast<const c10::Event *>(event)->synchronize();
+  });
+}
+
+void te_event_free(void *event) {
+  guarded([&] { delete static_cast<c10::Event *>(event); });
 }
 
 int te_load_library(const char *name) {

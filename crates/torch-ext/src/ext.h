@@ -31,6 +31,13 @@ int te_channels_last(const at::Tensor *xs, tensor *out);
 int te_upload(const uint8_t *bytes, const int64_t *size, size_t dims, int device_type, int device_index, tensor *out);
 int te_send(const at::Tensor *xs, int device_type, int device_index, tensor *out);
 
+int te_download(const at::Tensor *xs, tensor *out);
+// An event is null on the CPU; `te_event_free` takes that too.
+int te_event_record(int device_type, int device_index, void **out);
+int te_event_query(const void *event, int *reached);
+int te_event_wait(const void *event);
+void te_event_free(void *event);
+
 int te_load_library(const char *name);
 int te_cuda_memory(int device_index, int64_t *current, int64_t *peak);
 int te_allow_tf32(int allow);

@@ -1,6 +1,6 @@
 //! The C++ side, as `ext.h` declares it.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
@@ -54,6 +54,11 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn te_send(xs: *const C_tensor, device: c_int, index: c_int, out: *mut *mut C_tensor)
     -> c_int;
+    pub(crate) fn te_download(xs: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
+    pub(crate) fn te_event_record(device: c_int, index: c_int, out: *mut *mut c_void) -> c_int;
+    pub(crate) fn te_event_query(event: *const c_void, reached: *mut c_int) -> c_int;
+    pub(crate) fn te_event_wait(event: *const c_void) -> c_int;
+    pub(crate) fn te_event_free(event: *mut c_void);
     pub(crate) fn te_load_library(name: *const c_char) -> c_int;
     pub(crate) fn te_cuda_memory(index: c_int, current: *mut i64, peak: *mut i64) -> c_int;
     pub(crate) fn te_allow_tf32(allow: c_int) -> c_int;

@@ -1,5 +1,5 @@
 //! What `tch` lacks of libtorch, behind a safe face: bf16 autocast, fused AdamW and its companions,
-//! memory formats, uploads through pinned memory, and the CUDA half loaded at run time.
+//! memory formats, ways to a device and back through pinned memory, and the CUDA half loaded at run time.
 //!
 //! The C++ side is `ext.cpp`. Every exception is caught there and becomes an [`Error`] here.
 
@@ -7,6 +7,7 @@
 
 mod autocast;
 mod cuda;
+mod download;
 mod ffi;
 mod layout;
 mod optim;
@@ -14,6 +15,7 @@ mod upload;
 
 pub use autocast::Autocast;
 pub use cuda::{Memory, allow_tf32, load_cuda, memory};
+pub use download::{Download, Event};
 pub use layout::{channels_last, to_channels_last};
 pub use optim::{Rule, Slot, clip_gradients, copy_all, drop_gradients, fused_adamw};
 pub use upload::{send, upload};

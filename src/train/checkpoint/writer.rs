@@ -1,25 +1,18 @@
 //! Checkpoints are copied where the run stands, and written by a thread beside it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tch::{Device, Tensor, nn};
-use tempfile::TempDir;
 
 use super::background::Background;
-use super::{BEST, CONFIG, EMA, MODEL, OPTIMIZER, STATE, State, folders, name};
-use crate::files::write_whole;
+use super::folder::Folder;
+use super::{CONFIG, EMA, MODEL, OPTIMIZER, State};
 use crate::train::ema::Ema;
 use crate::train::optim::AdamW;
-use crate::train::weights;
-
-/// How the name of a folder begins that is being filled, and that of one that is being replaced.
-const WRITING: &str = ".writing-";
-const REPLACED: &str = ".replaced-";
 
 /// The checkpoints of a run, written one at a time by a thread that this owns: the next save waits for the one before
 /// and has its error, as has [`Checkpoints::finish`]. Dropped early, it is waited for too.
@@ -51,14 +44,7 @@ pub struct Parts<'a> {
 type Tensors = BTreeMap<String, Tensor>;
 
 /// A copy of a run's tensors in the CPU's memory, by the names of their files.
-struct Snapshot(Vec<(&'static str, Tensors)>);
-
-struct Folder {
-    run: PathBuf,
-    root: PathBuf,
-    keep: usize,
-    config: String,
-}
+pub struct Snapshot(pub Vec<(&'static str, Tensors)>);
 
 impl Checkpoints {
     /// The checkpoints of the run in `run`, whose config is there. What a killed run left half done is tidied up.
@@ -115,100 +101,18 @@ fn copy(tensor: &Tensor) -> Tensor {
     }
 }
 
-impl Folder {
-    /// Fills a temporary folder and names it, the best first: once a step's checkpoint is there, nothing that belongs
-    /// before it is still to come. Then removes all but the last checkpoints up to this step.
-    fn write(&self, due: Due, state: &State, snapshot: Snapshot) -> Result<()> {
-        fs::create_dir_all(&self.root).with_context(|| format!("cannot make {}", self.root.display()))?;
-        let filled = self.filled(snapshot)?;
-        if due.best.is_some() {
-            self.publish(self.linked(&filled)?, BEST, &State { recall_sum: due.best, ..state.clone() })?;
-        }
-        if due.step {
-            self.publish(filled, &name(state.step), state)?;
-            self.prune(state.step)?;
-        }
-        Ok(())
-    }
-
-    fn temporary(&self) -> Result<TempDir> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(WRITING).permissions(Permissions::from_mode(0o755)); // as readable as any other folder
-        builder.tempdir_in(&self.root).with_context(|| format!("cannot write in {}", self.root.display()))
-    }
-
-    fn filled(&self, snapshot: Snapshot) -> Result<TempDir> {
-        let folder = self.temporary()?;
-        for (file, tensors) in snapshot.0 {
-            weights::write_tensors(&folder.path().join(file), tensors)?;
-        }
-        write_whole(&folder.path().join(CONFIG), self.config.as_bytes())?;
-        Ok(folder)
-    }
-
-    /// The same files once more, all but the optimiser's, without their bytes where the file system can.
-    fn linked(&self, filled: &TempDir) -> Result<TempDir> {
-        let folder = self.temporary()?;
-        for file in [MODEL, EMA, CONFIG] {
-            let (from, to) = (filled.path().join(file), folder.path().join(file));
-            if from.exists() && fs::hard_link(&from, &to).is_err() {
-                fs::copy(&from, &to).with_context(|| format!("cannot write {}", to.display()))?;
-                File::open(&to)?.sync_all()?;
-            }
-        }
-        Ok(folder)
-    }
-
-    /// Gives a filled folder its state and its name; one that has the name goes out of the way first.
-    fn publish(&self, filled: TempDir, name: &str, state: &State) -> Result<()> {
-        write_whole(&filled.path().join(STATE), serde_json::to_string_pretty(state)?.as_bytes())?;
-        let (folder, old) = (self.root.join(name), self.root.join(format!("{REPLACED}{name}")));
-        let failed = || format!("cannot name {}", folder.display());
-        if folder.exists() {
-            fs::rename(&folder, &old).with_context(failed)?;
-        }
-        fs::rename(filled.keep(), &folder).with_context(failed)?;
-        File::open(&self.root)?.sync_all()?;
-        if old.exists() {
-            fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
-        }
-        Ok(())
-    }
-
-    /// Removes all but the last checkpoints up to `step`; later ones, which a resumed run left aside, do not count.
-    fn prune(&self, step: u64) -> Result<()> {
-        let all = folders(&self.run)?;
-        for (_, old) in all.iter().rev().filter(|(own, _)| *own <= step).skip(self.keep) {
-            fs::remove_dir_all(old).with_context(|| format!("cannot remove {}", old.display()))?;
-        }
-        Ok(())
-    }
-
-    /// Removes folders that were being filled, and puts back one that was to be replaced and was not.
-    fn tidy(&self) -> Result<()> {
-        let Ok(entries) = fs::read_dir(&self.root) else { return Ok(()) };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let replaced = own.strip_prefix(REPLACED).map(|name| self.root.join(name));
-            let done = match replaced {
-                Some(folder) if !folder.exists() => fs::rename(&path, folder),
-                Some(_) => fs::remove_dir_all(&path),
-                None if own.starts_with(WRITING) => fs::remove_dir_all(&path),
-                None => Ok(()),
-            };
-            done.with_context(|| format!("cannot tidy up {}", path.display()))?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+
     use super::*;
     use crate::shard::manifest::TokenizerId;
-    use crate::train::checkpoint::{best, newest};
+    use crate::train::checkpoint::{best, name, newest};
     use crate::train::optim::AdamWConfig;
     use crate::train::skip::Skips;
+    use crate::train::weights;
 
     struct Run {
         folder: TempDir,

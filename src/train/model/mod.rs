@@ -8,6 +8,8 @@ pub mod clip;
 pub mod matching;
 pub mod resnet;
 
+use std::cell::Cell;
+
 use tch::{Device, Kind, Tensor, nn};
 
 pub use bert::{BertConfig, Pooling};
@@ -30,9 +32,37 @@ fn trains(mode: Mode, weight: &Tensor) -> bool {
     mode != Mode::Eval && weight.requires_grad()
 }
 
+thread_local! {
+    static UNDRAWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, the models that this thread builds have zeros where fresh weights would be drawn: for those whose
+/// weights all come from a file, since a ResNet-50 and a BERT take two seconds to draw.
+#[derive(Debug)]
+pub struct Undrawn {
+    before: bool,
+}
+
+impl Undrawn {
+    /// Begins.
+    #[must_use]
+    pub fn guard() -> Self {
+        Self { before: UNDRAWN.replace(true) }
+    }
+}
+
+impl Drop for Undrawn {
+    fn drop(&mut self) {
+        UNDRAWN.set(self.before);
+    }
+}
+
 /// A trainable variable from the normal distribution around 0. It is drawn on the CPU in single precision, so one seed
 /// gives one model on every device and in every precision.
 fn normal(path: &nn::Path, name: &str, dims: &[i64], deviation: f64) -> Tensor {
+    if UNDRAWN.get() {
+        return constant(path, name, dims, 0.0);
+    }
     let values = Tensor::randn(dims, (Kind::Float, Device::Cpu)) * deviation;
     path.add(name, values.to_kind(path.kind()).to_device(path.device()), true)
 }

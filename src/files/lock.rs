@@ -1,4 +1,4 @@
-//! One `prepare` at a time in a folder.
+//! One program at a time in a folder.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::folder::STATE;
-use crate::store::Location;
+/// The folder of what a program keeps in its `--out` while it works.
+pub const STATE: &str = ".pairmill";
 
 const NAME: &str = "lock";
 
-/// A locked file, `OUT/.pairmill/lock`. The operating system lets go of it when the process ends,
+/// A locked file, `.pairmill/lock` in the folder of `--out`. The operating system lets go of it when the process ends,
 /// however it ends; dropped, it leaves no trace.
 pub struct Lock {
     _file: File,
@@ -19,12 +19,12 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a dataset's folder, which is made where it is missing.
+    /// Takes the lock of a folder, which is made where it is missing, for `program`: its name in messages.
     ///
     /// # Errors
     /// If another process has it, or the folder cannot be written.
-    pub fn take(out: &Location) -> Result<Self> {
-        let folder = out.path().join(STATE);
+    pub fn take(out: &Path, program: &str) -> Result<Self> {
+        let folder = out.join(STATE);
         let path = folder.join(NAME);
         loop {
             fs::create_dir_all(&folder)
@@ -40,7 +40,8 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => bail!(
-                    "--out: another prepare is at work in {out}; wait for its end, or name another folder"
+                    "--out: another {program} is at work in {}; wait for its end, or name another folder",
+                    out.display()
                 ),
                 // A file system without locks is no reason not to work on it.
                 Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
@@ -93,12 +94,12 @@ mod tests {
     #[test]
     fn the_second_is_refused_until_the_first_lets_go() {
         let folder = tempfile::tempdir().unwrap();
-        let out = Location::local(folder.path().join("out"));
-        let first = Lock::take(&out).unwrap();
-        let error = Lock::take(&out).err().unwrap().to_string();
+        let out = folder.path().join("out");
+        let first = Lock::take(&out, "prepare").unwrap();
+        let error = Lock::take(&out, "prepare").err().unwrap().to_string();
         assert!(error.starts_with("--out: another prepare is at work in "), "{error}");
         drop(first);
-        drop(Lock::take(&out).unwrap());
-        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+        drop(Lock::take(&out, "prepare").unwrap());
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
     }
 }

@@ -16,6 +16,7 @@ use crate::show::page::grouped;
 use crate::show::{pictures, results};
 use crate::store::Location;
 use crate::train::checkpoint::{Weights, Which};
+use crate::train::device;
 use crate::train::embed::embed;
 use crate::train::index::Found;
 use crate::train::search::{Answer, Search, search};
@@ -166,6 +167,7 @@ impl EmbedArgs {
 impl SearchArgs {
     fn run(self) -> Result<()> {
         ensure!(self.k > 0, "-k is 0; it is a number of images");
+        device::set_threads(1); // one text is little work: libtorch's threads would only wait for each other
         let trained = self.common.open()?;
         let (index, query, tokenizer) = (self.index, self.query, self.tokenizer);
         let request = Search { index, query, k: self.k, tokenizer };

@@ -142,6 +142,17 @@ impl Plan {
     }
 }
 
+/// A prefix whose text layer is counted from the last, `text.encoder.layer.-1`, counted from the first of
+/// `layers`: a preset fits text models of any depth. Any other prefix as it is.
+pub fn from_the_first(prefix: &str, layers: i64) -> String {
+    const LAYER: &str = "text.encoder.layer.";
+    let back = || prefix.strip_prefix(LAYER)?.strip_prefix('-')?.parse::<i64>().ok();
+    match back() {
+        Some(back) if (1..=layers).contains(&back) => format!("{LAYER}{}", layers - back),
+        _ => prefix.to_owned(),
+    }
+}
+
 /// Checks that what the stages train is there.
 ///
 /// # Errors
@@ -205,6 +216,17 @@ mod tests {
         let (span, part) = (plan.at(0), Part::of("matching.0.weight"));
         assert!(span.trains("matching.0.weight") && !span.trains("text_projection.weight"));
         assert_eq!(span.rate(part), span.rate(Part::Projection));
+    }
+
+    #[test]
+    fn text_layers_may_be_counted_from_the_last() {
+        let first = |prefix| from_the_first(prefix, 6);
+        assert_eq!(first("text.encoder.layer.-1"), "text.encoder.layer.5");
+        assert_eq!(first("text.encoder.layer.-6"), "text.encoder.layer.0");
+        for same in ["text.encoder.layer.-7", "text.encoder.layer.-0", "text.encoder.layer.3", "image.layer4"]
+        {
+            assert_eq!(first(same), same);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::towers::BertConfig;
 use super::{Config, LossKind, Stage, Text};
-use crate::train::hub;
+use crate::train::{hub, stages};
 
 impl Config {
     /// Checks values against each other and fills in what a path stands for.
@@ -74,7 +74,11 @@ impl Config {
             let epochs = (self.run.epochs.is_none() && self.run.steps.is_none()).then_some(1);
             self.stage = vec![Stage { name: "all".to_owned(), epochs, train, ..Stage::default() }];
         }
-        self.model.text = Text::Inline(self.model.text.config(self.model.dropout)?);
+        let text = self.model.text.config(self.model.dropout)?;
+        for prefix in self.stage.iter_mut().flat_map(|stage| &mut stage.train) {
+            *prefix = stages::from_the_first(prefix, text.num_hidden_layers);
+        }
+        self.model.text = Text::Inline(text);
         Ok(self)
     }
 

@@ -124,6 +124,17 @@ mod tests {
     }
 
     #[test]
+    fn progressive_begins_with_the_last_text_layers_of_any_model() {
+        let layers = |layers: i64| {
+            let set = format!("model.text={{ num_hidden_layers = {layers} }}");
+            let config = resolve(Some("progressive"), None, &[set]).unwrap();
+            config.stage[1].train[2..].join(" ")
+        };
+        assert_eq!(layers(12), "text.encoder.layer.10 text.encoder.layer.11");
+        assert_eq!(layers(6), "text.encoder.layer.4 text.encoder.layer.5");
+    }
+
+    #[test]
     fn a_set_value_is_toml_or_a_plain_string() {
         let config =
             set(&["data.batch=32", "data.shuffle=none", "optim.lr_image=1e-4", "run.precision=fp64"])

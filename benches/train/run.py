@@ -43,7 +43,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--steps", type=int, default=7, help="of a run, the first two not counted")
-    parser.add_argument("--epochs", type=int, default=3, help="of a stage")
+    parser.add_argument("--epochs", type=int, default=5, help="of a stage")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--programs", type=Path, metavar="DIR", help="these programs: build none")
     parser.add_argument(

@@ -24,7 +24,7 @@ class Taken:
     """A run that failed has the end of what it said in `error`, and nothing else."""
 
     seconds: list[float] = field(default_factory=list)  # of each step after the first ones
-    whole: float = 0.0  # seconds from the start of the process to its end
+    whole: float = 0.0  # seconds from the start of the process to its end; of `train`, to its weights on disk
     waited: float = 0.0  # share of the steps' time that went by waiting for batches
     memory: float = 0.0  # MB at most: of the GPU, else resident
     losses: list[float] = field(default_factory=list)  # of every step of `train`
@@ -50,17 +50,20 @@ def train(program: Path, work: Work, way: Way) -> Taken:
     with tempfile.TemporaryDirectory() as folder:
         file, out = Path(folder, "run.toml"), Path(folder, "run")
         file.write_text(toml(config))
+        began = time.time()
         options = ["--device", work.device, "--quiet"]
         taken = timed(
             work.device, program, "--data", work.shards, "--out", out, "--config", file, *options
         )
         if taken.error:
             return taken
+        # What comes then is the report, for which a sample is embedded: the peer makes none.
+        whole = max(file.stat().st_mtime for file in out.glob("checkpoints/step-*/state.json")) - began
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     counted = lines[WARM_UP:]
     seconds = [config["data"]["batch"] / line["pairs_per_second"] for line in counted]
     waited = sum(line["wait_seconds"] for line in counted) / sum(seconds)
-    return Taken(seconds, taken.whole, waited, taken.memory, [line["loss"] for line in lines])
+    return Taken(seconds, whole, waited, taken.memory, [line["loss"] for line in lines])
 
 
 def eager(work: Work, way: Way, *options: str) -> Taken:

@@ -33,13 +33,13 @@ def main() -> None:
     parser.add_argument("--photos", nargs=2, metavar=("IMAGES", "CSV"), help="instead of scenes: a folder and its captions")
     parser.add_argument("--held-out", type=int, default=100, help="photos that are not trained on [default: 100]")
     parser.add_argument("--work", type=Path, default=ROOT / "target/augmentation", help="folder of what is made")
-    parser.add_argument("--epochs", type=int, help="epochs of each training [default: 24 for scenes, 60 for photos]")
+    parser.add_argument("--epochs", type=int, help="epochs of each training [default: 16 for scenes, 60 for photos]")
     args = parser.parse_args()
     name = "photos" if args.photos else "scenes"
     work = args.work.resolve() / name
     work.mkdir(parents=True, exist_ok=True)
     source = photos(*args.photos, args.held_out, work) if args.photos else scenes(work)
-    epochs = args.epochs or (60 if args.photos else 24)
+    epochs = args.epochs or (60 if args.photos else 16)
     results = {kind: [measure(work, source, kind, seed, epochs) for seed in SEEDS] for kind in KINDS}
     print(table(results))
 

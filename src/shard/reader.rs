@@ -164,7 +164,10 @@ impl ShardReader {
         let from = lines.from + pages.value(row, length).with_context(place)?;
         match self.file.copy(Lines { from, ..lines }, out).with_context(place)? {
             Some(true) => Ok(true),
-            Some(false) => Err(anyhow!("the file is shorter than its index says")).with_context(place),
+            Some(false) => {
+                Err(anyhow!("the file is shorter than its index says, or its disk does not give it"))
+                    .with_context(place)
+            }
             None => Ok(false),
         }
     }

@@ -11,37 +11,49 @@ use super::settings;
 use crate::files::lock::STATE;
 use crate::files::write_whole;
 
+/// The config's name in a run's folder.
+const FILE: &str = "config.toml";
+
 /// Writes the resolved config into a new run's folder, or checks that an old run's is the same.
 ///
 /// # Errors
 /// If the folder is not empty and is not to be resumed, or the configs differ (the first key that
 /// does is named).
 pub fn claim(run: &Path, config: &Config, resume: bool) -> Result<Config> {
-    let path = run.join("config.toml");
-    if path.is_file() && resume {
+    let path = run.join(FILE);
+    let began = began(run).with_context(|| run.display().to_string())?;
+    if began && path.is_file() && resume {
         let old = settings::read(&path)?;
         if let Some(key) = difference(&old, config)? {
             bail!("{}: {key}; resume with the same config, or start a new --out", path.display());
         }
         return Ok(old);
     }
-    let empty = is_empty(run).with_context(|| run.display().to_string())?;
-    ensure!(empty, "--out: {} is not empty; add --resume to go on, or name another folder", run.display());
+    ensure!(!began, "--out: {} is not empty; add --resume to go on, or name another folder", run.display());
     write_whole(&path, toml::to_string(config)?.as_bytes())?;
     Ok(config.clone())
 }
 
-/// Whether there is nothing in a folder but the lock of whoever asks; a folder that is not there is empty too.
-fn is_empty(run: &Path) -> io::Result<bool> {
+/// Whether there is more in a folder than the lock of whoever asks, and the config of a run that ended before it began:
+/// as where its stages name what the model has not. A folder that is not there is empty.
+fn began(run: &Path) -> io::Result<bool> {
     if !run.exists() {
-        return Ok(true);
+        return Ok(false);
     }
     for entry in fs::read_dir(run)? {
-        if entry?.file_name() != STATE {
-            return Ok(false);
+        let entry = entry?;
+        let nothing = entry.file_name() == STATE || (entry.file_name() == FILE && is_ours(&entry.path()));
+        if !nothing {
+            return Ok(true);
         }
     }
-    Ok(true)
+    Ok(false)
+}
+
+/// Whether a config is one that was written here, to the byte: nobody's own work.
+fn is_ours(path: &Path) -> bool {
+    let ours = settings::read(path).ok().and_then(|config| toml::to_string(&config).ok());
+    ours.is_some_and(|ours| fs::read_to_string(path).is_ok_and(|found| found == ours))
 }
 
 /// The first key in which two configs differ, with both values.
@@ -89,8 +101,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
         claim(&run, &config(&["run.steps=5"]), true).unwrap();
+        fs::write(run.join("metrics.jsonl"), "").unwrap();
         claim(&run, &config(&["run.steps=5"]), true).unwrap();
         let error = claim(&run, &config(&["run.steps=6"]), true).unwrap_err().to_string();
         assert!(error.contains("run.steps is 5 there, 6 here"), "{error}");
+    }
+
+    #[test]
+    fn a_run_that_ended_before_it_began_gives_its_folder_away_but_nobodys_own_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        claim(&run, &config(&["run.steps=5"]), false).unwrap();
+        let (taken, other) =
+            (claim(&run, &config(&["run.steps=6"]), false).unwrap(), config(&["run.steps=6"]));
+        assert!(taken == other && settings::read(&run.join(FILE)).unwrap() == other);
+        let own = fs::read_to_string(run.join(FILE)).unwrap() + "# the best so far\n";
+        fs::write(run.join(FILE), own).unwrap();
+        assert!(claim(&run, &other, false).is_err());
     }
 }

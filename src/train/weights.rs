@@ -197,7 +197,7 @@ mod tests {
     fn file(folder: &tempfile::TempDir, tensors: &[(&str, &[i64])]) -> PathBuf {
         let path = folder.path().join("model.safetensors");
         let ones = |size: &[i64]| Tensor::ones(size, (Kind::Float, Device::Cpu));
-        write_tensors(&path, tensors.iter().map(|(name, size)| ((*name).to_owned(), ones(size))).collect())
+        write_tensors(&path, &tensors.iter().map(|(name, size)| ((*name).to_owned(), ones(size))).collect())
             .unwrap();
         path
     }
@@ -268,7 +268,7 @@ mod tests {
             vs.set_kind(Kind::Double);
             let variable = vs.root().zeros("a", &[3]);
             let values = Tensor::from_slice(&[0.5, -2.0, 3.0]);
-            write_tensors(&path, BTreeMap::from([("a".to_owned(), values.to_kind(kind))])).unwrap();
+            write_tensors(&path, &BTreeMap::from([("a".to_owned(), values.to_kind(kind))])).unwrap();
             load_all(&vs, &path).unwrap();
             assert_eq!((variable.kind(), variable.detach() == values), (Kind::Double, true));
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use super::writer::{Due, Snapshot};
+use super::writer::{Copied, Due};
 use super::{BEST, CONFIG, EMA, MODEL, STATE, State, folders, name};
 use crate::files::write_whole;
 use crate::train::weights;
@@ -31,9 +31,9 @@ pub struct Folder {
 impl Folder {
     /// Fills a temporary folder and names it, the best first: once a step's checkpoint is there, nothing that belongs
     /// before it is still to come. Then removes all but the last checkpoints up to this step.
-    pub fn write(&self, due: Due, state: &State, snapshot: Snapshot) -> Result<()> {
+    pub fn write(&self, due: Due, state: &State, copied: &Copied) -> Result<()> {
         fs::create_dir_all(&self.root).with_context(|| format!("cannot make {}", self.root.display()))?;
-        let filled = self.filled(snapshot)?;
+        let filled = self.filled(copied)?;
         if due.best.is_some() {
             self.publish(self.linked(&filled)?, BEST, &State { recall_sum: due.best, ..state.clone() })?;
         }
@@ -50,9 +50,9 @@ impl Folder {
         builder.tempdir_in(&self.root).with_context(|| format!("cannot write in {}", self.root.display()))
     }
 
-    fn filled(&self, snapshot: Snapshot) -> Result<TempDir> {
+    fn filled(&self, copied: &Copied) -> Result<TempDir> {
         let folder = self.temporary()?;
-        for (file, tensors) in snapshot.0 {
+        for (file, tensors) in copied {
             weights::write_tensors(&folder.path().join(file), tensors)?;
         }
         write_whole(&folder.path().join(CONFIG), self.config.as_bytes())?;

@@ -19,6 +19,7 @@ use crate::train::optim::AdamW;
 pub struct Checkpoints {
     folder: Arc<Folder>,
     background: Background,
+    snapshot: Snapshot,
 }
 
 /// What a save is due for.
@@ -43,8 +44,13 @@ pub struct Parts<'a> {
 
 type Tensors = BTreeMap<String, Tensor>;
 
-/// A copy of a run's tensors in the CPU's memory, by the names of their files.
-pub struct Snapshot(pub Vec<(&'static str, Tensors)>);
+/// Copies of tensors in the CPU's memory, by the names of their files.
+pub type Copied = Vec<(&'static str, Tensors)>;
+
+/// The memory that tensors are copied to, kept from one checkpoint to the next: to touch gigabytes of fresh pages takes
+/// longer than to copy into them.
+#[derive(Default)]
+struct Snapshot(BTreeMap<&'static str, Tensors>);
 
 impl Checkpoints {
     /// The checkpoints of the run in `run`, whose config is there. What a killed run left half done is tidied up.
@@ -58,7 +64,11 @@ impl Checkpoints {
         let (run, root) = (run.to_owned(), run.join("checkpoints"));
         let folder = Folder { run, root, keep: keep_last as usize, config };
         folder.tidy()?;
-        Ok(Self { folder: Arc::new(folder), background: Background::default() })
+        Ok(Self {
+            folder: Arc::new(folder),
+            background: Background::default(),
+            snapshot: Snapshot::default(),
+        })
     }
 
     /// Copies what is due, once the write before is done, and begins to write it.
@@ -67,9 +77,9 @@ impl Checkpoints {
     /// That of the write before.
     pub fn save(&mut self, due: Due, state: State, parts: Parts) -> Result<()> {
         self.background.wait()?;
-        let snapshot = Snapshot::of(parts, due);
+        let copied = self.snapshot.copy(parts, due);
         let folder = self.folder.clone();
-        self.background.start(move || folder.write(due, &state, snapshot))
+        self.background.start(move || folder.write(due, &state, &copied))
     }
 
     /// Waits until all is written.
@@ -82,22 +92,24 @@ impl Checkpoints {
 }
 
 impl Snapshot {
-    /// The optimiser is left out where only the best is due: that one is to be used, not to go on from.
-    fn of(parts: Parts, due: Due) -> Self {
-        let mut files = vec![(MODEL, parts.model.variables().into_iter().collect())];
+    /// The optimiser is left out where only the best is due: that one is to be used, not to go on from. What was copied
+    /// before must no longer be read.
+    fn copy(&mut self, parts: Parts, due: Due) -> Copied {
+        let mut files: Copied = vec![(MODEL, parts.model.variables().into_iter().collect())];
         files.extend(parts.ema.map(|ema| (EMA, ema.store().variables().into_iter().collect())));
         files.extend(due.step.then(|| (OPTIMIZER, parts.optimizer.state().into_iter().collect())));
-        let copied =
-            |tensors: Tensors| tensors.into_iter().map(|(name, tensor)| (name, copy(&tensor))).collect();
-        Self(files.into_iter().map(|(file, tensors)| (file, copied(tensors))).collect())
-    }
-}
-
-/// A tensor's values in memory of their own on the CPU.
-fn copy(tensor: &Tensor) -> Tensor {
-    match tensor.device() {
-        Device::Cpu => tensor.detach().copy(),
-        _ => tensor.detach().to_device(Device::Cpu),
+        for (file, tensors) in &mut files {
+            let kept = self.0.entry(file).or_default();
+            for (name, tensor) in tensors {
+                let now = tensor.detach();
+                let copy = kept
+                    .entry(name.clone())
+                    .or_insert_with(|| Tensor::empty_like(&now).to_device(Device::Cpu));
+                copy.copy_(&now);
+                *tensor = copy.shallow_clone();
+            }
+        }
+        files
     }
 }
 

@@ -75,7 +75,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.safetensors");
         let tensor = Tensor::from_slice(&[1f32, 2.0]);
-        write_tensors(&path, [("a".to_owned(), tensor)].into()).unwrap();
+        write_tensors(&path, &[("a".to_owned(), tensor)].into()).unwrap();
         TensorFile::open(&path).unwrap();
         let bytes = fs::read(&path).unwrap();
         let check = |bytes: &[u8], message: &str| {

@@ -96,7 +96,7 @@ fn in_single_precision_a_batch_in_parts_costs_what_the_whole_does() {
 #[track_caller]
 fn first_loss(world: &World, weights: BTreeMap<String, Tensor>, sets: &[&str]) -> f64 {
     let init = world.path("init.safetensors");
-    write_tensors(&init, weights).unwrap();
+    write_tensors(&init, &weights).unwrap();
     let init = format!("model.init={}", init.display());
     let sets: Vec<&str> = sets.iter().chain(&[init.as_str()]).flat_map(|set| ["--set", set]).collect();
     let _ = fs::remove_dir_all(world.path("moved"));

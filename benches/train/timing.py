@@ -90,9 +90,9 @@ def timed(device: str, *command: object) -> Taken:
         whole = time.perf_counter() - start
         said.seek(0)
         if process.returncode:
-            return Taken(
-                error=" ".join((said.read().strip().splitlines() or ["it said nothing"])[-1:])
-            )
+            text = said.read().strip() or f"it ended with {process.returncode} and said nothing"
+            print(text, file=sys.stderr)
+            return Taken(error=text.splitlines()[-1])
     return Taken(whole=whole, memory=gpu.most or usage.ru_maxrss / 1024)
 
 

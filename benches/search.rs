@@ -39,7 +39,7 @@ fn search(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("emb.parquet");
     let mut draws = Draws::new(1);
-    let mut writer = IndexWriter::create(&path, DIM).expect("a table");
+    let mut writer = IndexWriter::create(&path, DIM, None).expect("a table");
     for _ in 0..INDEXED / 1000 {
         writer.add(split(&mut draws, 1000, 1)).expect("rows");
     }

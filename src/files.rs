@@ -219,6 +219,22 @@ pub fn sha256_file(path: &Path) -> Result<String> {
     }
 }
 
+/// The CRC-32C of a file's bytes.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn crc32c_file(path: &Path) -> Result<u32> {
+    let reading = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(reading)?;
+    let (mut crc, mut buffer) = (0, vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).with_context(reading)? {
+            0 => return Ok(crc),
+            read => crc = crc32c::crc32c_append(crc, &buffer[..read]),
+        }
+    }
+}
+
 /// The SHA-256 of bytes, in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

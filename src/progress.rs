@@ -1,11 +1,12 @@
 //! One line about how far a job is: a bar on a terminal, a plain line every few seconds elsewhere.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
@@ -115,10 +116,15 @@ impl Progress {
 }
 
 fn bar(what: &'static str, unit: &'static str, total: u64) -> ProgressBar {
-    let template =
-        format!("{what} {{bar:30}} {{human_pos}}/{{human_len}} {unit}, {{per_sec}}, {{eta}} left  {{msg}}");
+    let template = format!(
+        "{what} {{bar:30}} {{human_pos}}/{{human_len}} {unit}, {{rate}} {unit}/s, {{eta}} left  {{msg}}"
+    );
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(8));
-    bar.set_style(ProgressStyle::with_template(&template).expect("the template is a constant"));
+    let style = ProgressStyle::with_template(&template).expect("the template is a constant");
+    let rate = |state: &ProgressState, out: &mut dyn Write| {
+        let _ = write!(out, "{:.1}", state.per_sec());
+    };
+    bar.set_style(style.with_key("rate", rate));
     bar
 }
 

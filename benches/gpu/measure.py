@@ -173,7 +173,8 @@ def end_to_end(bench: Bench, shards: dict[str, Path], batch: int) -> list[str]:
         work = bench.given(folder, batch, bench.steps, bench.small)
         taken = train(bench.programs / "train", work, way)
         lines.append(f"| `train`, {encoding} shards | {rate(batch, taken)} | {taken.waited:.1%} |")
-    fixed = rate(batch, eager(work, way, "--fixed"))
+    raw = bench.given(shards["raw"], batch, bench.steps, bench.small)
+    fixed = rate(batch, eager(raw, way, "--fixed"))
     return [*lines, f"| PyTorch eager, nothing to load | {fixed} | |"]
 
 

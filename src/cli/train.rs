@@ -1,5 +1,7 @@
 //! `train`: flags in, a checked request out.
 
+mod keys;
+
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -15,14 +17,19 @@ use crate::train::embed::{Encoder, first_five};
 use crate::train::trained::{Choice, Trained};
 use crate::train::{self, Ending, Request, settings};
 
+/// The report's name in the run's folder.
+const REPORT: &str = "report.html";
+/// How many pictures of `train` a report's figures are of, where there is no `val`.
+const SHOWN_OF_TRAIN: u64 = 5000;
+
 /// Fine-tune CLIP from shards: ResNet and BERT towers, one shared space, contrastive loss
 ///
-/// Trains on the split `train` of every --data and evaluates on `val`. Everything that matters is in the config
-/// (TOML): a preset, then --config, then each --set, later ones winning.
+/// Trains on the split `train` of every --data and evaluates on `val` of the first that has one. Everything that matters
+/// is in the config (TOML): a preset, then --config, then each --set, later ones winning. --help lists its keys.
 ///
 /// Example: train --data shards --out run --preset article --set model.text_weights=minilm --set run.epochs=5
 #[derive(Parser)]
-#[command(name = "train", version)]
+#[command(name = "train", version, after_long_help = keys::help())]
 pub struct Args {
     /// A folder that `prepare` made; several are one concatenated dataset
     #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
@@ -82,36 +89,45 @@ impl Args {
     /// Names the flag, key or file and what to do.
     pub fn run(self) -> Result<()> {
         let request = self.resolve()?;
-        match train::run(&request)? {
-            Ending::Done(steps) => match report(&request) {
-                Ok(page) => println!("{steps} steps done; report: {}", page.display()),
-                // What is skipped while training must not fail the run after it.
-                Err(error) if request.config.data.on_bad_sample == OnBadSample::Skip => {
-                    println!("{steps} steps done; no report: {error:#}");
-                }
-                Err(error) => return Err(error),
-            },
-            Ending::AlreadyDone(steps) => println!("{} has finished: {steps} steps", request.run.display()),
+        let steps = match train::run(&request)? {
             Ending::Stopped { done, total } => {
                 println!("stopped after {done} of {total} steps; the same command with --resume goes on");
+                return Ok(());
             }
+            Ending::AlreadyDone(steps) if request.run.join(REPORT).exists() => {
+                println!("{} has finished: {steps} steps", request.run.display());
+                return Ok(());
+            }
+            Ending::Done(steps) | Ending::AlreadyDone(steps) => steps,
+        };
+        match report(&request) {
+            Ok(page) => println!("{steps} steps done; report: {}", page.display()),
+            // What is skipped while training must not fail the run after it.
+            Err(error) if request.config.data.on_bad_sample == OnBadSample::Skip => {
+                println!("{steps} steps done; no report: {error:#}");
+            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }
 }
 
-/// `report.html` of a finished run, with figures and samples of `val`, or of `train` where there is none.
+/// `report.html` of a finished run, with figures and samples of the `val` that it was evaluated on, or of the first pictures
+/// of `train` where there is none.
 fn report(request: &Request) -> Result<PathBuf> {
     let trained = Trained::open(&request.run, &request.device, Choice::default())?;
-    let dataset = Dataset::open(&request.data[0])?;
-    let split = if dataset.manifest.splits.contains_key("val") { "val" } else { "train" };
-    let images = dataset.manifest.splits[split].images;
+    let datasets = request.data.iter().map(Dataset::open).collect::<Result<Vec<_>>>()?;
+    let (dataset, split, most) = match train::evaluated(&datasets) {
+        Some(dataset) => (dataset, "val", u64::MAX),
+        None => (&datasets[0], "train", SHOWN_OF_TRAIN),
+    };
+    let images = dataset.manifest.splits[split].images.min(most);
     let progress = Progress::new("reporting", "images", images, request.verbosity);
     let count = |images| progress.add(images, String::new);
-    let found = Encoder::of(&trained).split(&dataset, split, first_five, count)?;
+    let found = Encoder::of(&trained).at_most(most).split(dataset, split, first_five, count)?;
     progress.finish();
-    let page = request.run.join("report.html");
-    let html = run_page::page(&trained, &dataset, split, &found, &found.embedded.recalls(1))?;
+    let page = request.run.join(REPORT);
+    let html = run_page::page(&trained, dataset, split, &found, &found.embedded.recalls(1))?;
     write_whole(&page, html.as_bytes())?;
     Ok(page)
 }

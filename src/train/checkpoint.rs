@@ -5,6 +5,7 @@ mod background;
 mod folder;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -20,6 +21,7 @@ use super::optim::AdamW;
 use super::skip::Skips;
 use super::weights::TensorFile;
 use super::{claim, settings, weights};
+use crate::files;
 use crate::shard::manifest::TokenizerId;
 
 const MODEL: &str = "model.safetensors";
@@ -45,6 +47,9 @@ pub struct State {
     pub fingerprints: Vec<String>,
     /// The vocabulary of their token ids.
     pub tokenizer: TokenizerId,
+    /// The CRC-32C of each file of tensors beside it, in hexadecimal, by its name.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
     /// Of the best checkpoint: the sum of recall@1, 5 and 10 both ways on `val` that made it so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recall_sum: Option<f64>,
@@ -201,6 +206,15 @@ impl Checkpoint {
         }
     }
 
+    /// What tells these weights from others, where the checkpoint says it.
+    pub fn fingerprint(&self, weights: Weights) -> Option<&str> {
+        let name = match weights {
+            Weights::Model => MODEL,
+            Weights::Ema => EMA,
+        };
+        self.state.files.get(name).map(String::as_str)
+    }
+
     /// Checks that it is of this run: the same config, shards and number of steps.
     ///
     /// # Errors
@@ -219,11 +233,26 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Checks that a file has the bytes that were written.
+    ///
+    /// # Errors
+    /// If it cannot be read or a bit of it changed.
+    pub fn verify(&self, path: &Path) -> Result<()> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(written) = self.state.files.get(name) else { return Ok(()) };
+        let found = checksum(files::crc32c_file(path)?);
+        ensure!(found == *written, "{name} is damaged: its CRC-32C is {found}, {STATE} says {written}");
+        Ok(())
+    }
+
     /// Loads weights, averages and optimiser state.
     ///
     /// # Errors
-    /// If they are not those of this model.
+    /// If they are damaged, or not those of this model.
     pub fn load(&self, model: &nn::VarStore, optimizer: &mut AdamW, ema: Option<&mut Ema>) -> Result<()> {
+        for name in [MODEL, EMA, OPTIMIZER] {
+            self.verify(&self.folder.join(name))?;
+        }
         weights::load_all(model, &self.folder.join(MODEL))?;
         if let Some(ema) = ema {
             ema.load(&self.folder.join(EMA))?;
@@ -231,6 +260,11 @@ impl Checkpoint {
         let tensors = weights::read_tensors(&self.folder.join(OPTIMIZER))?;
         optimizer.load_state(tensors.into_iter().collect())
     }
+}
+
+/// A CRC-32C as [`State::files`] has it.
+fn checksum(crc: u32) -> String {
+    format!("{crc:08x}")
 }
 
 /// The name of the folder after so many steps.
@@ -250,7 +284,8 @@ fn folders(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
     }
     let entries = fs::read_dir(&root).with_context(|| format!("cannot read {}", root.display()))?;
     let step = |entry: &fs::DirEntry| step_of(&entry.file_name().to_string_lossy());
-    let mut all: Vec<_> = entries.flatten().filter_map(|entry| Some((step(&entry)?, entry.path()))).collect();
+    let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+    let mut all: Vec<_> = folders.filter_map(|entry| Some((step(&entry)?, entry.path()))).collect();
     all.sort();
     Ok(all)
 }

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::config::Config;
 use super::settings;
 use crate::files::lock::STATE;
-use crate::files::write_whole;
+use crate::files::{remove_temporary, write_whole};
 
 /// The config's name in a run's folder.
 const FILE: &str = "config.toml";
@@ -21,6 +21,7 @@ const FILE: &str = "config.toml";
 /// does is named).
 pub fn claim(run: &Path, config: &Config, resume: bool) -> Result<Config> {
     let path = run.join(FILE);
+    remove_temporary(run)?;
     let began = began(run).with_context(|| run.display().to_string())?;
     if began && path.is_file() && resume {
         let old = settings::read(&path)?;
@@ -29,6 +30,11 @@ pub fn claim(run: &Path, config: &Config, resume: bool) -> Result<Config> {
         }
         return Ok(old);
     }
+    ensure!(
+        !began || !resume,
+        "--out: {} is not empty, and without its config.toml no run to go on with; name another folder",
+        run.display()
+    );
     ensure!(!began, "--out: {} is not empty; add --resume to go on, or name another folder", run.display());
     write_whole(&path, toml::to_string(config)?.as_bytes())?;
     Ok(config.clone())
@@ -94,6 +100,22 @@ mod tests {
         fs::write(folder.path().join("thesis.tex"), "").unwrap();
         let error = claim(folder.path(), &config(&[]), false).unwrap_err().to_string();
         assert!(error.ends_with("is not empty; add --resume to go on, or name another folder"), "{error}");
+    }
+
+    #[test]
+    fn what_a_kill_left_half_written_is_removed_and_a_folder_without_a_config_is_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let half = folder.path().join(".pairmill-a1B2c3.tmp");
+        fs::write(&half, "").unwrap();
+        claim(folder.path(), &config(&[]), false).unwrap();
+        assert!(!half.exists());
+        fs::write(folder.path().join("metrics.jsonl"), "").unwrap();
+        fs::remove_file(folder.path().join(FILE)).unwrap();
+        let error = claim(folder.path(), &config(&[]), true).unwrap_err().to_string();
+        assert!(
+            error.ends_with("without its config.toml no run to go on with; name another folder"),
+            "{error}"
+        );
     }
 
     #[test]

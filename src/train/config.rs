@@ -122,6 +122,27 @@ pub enum Architecture {
 }
 
 impl Image {
+    /// What a value of the key says.
+    ///
+    /// # Errors
+    /// If it is no known architecture and no table of one.
+    #[cfg(feature = "train")]
+    pub fn from_value(value: toml::Value) -> anyhow::Result<Self> {
+        let shapes = "it is \"resnet50\" or a table, as { layers = [3, 4, 6, 3], width = 64 }";
+        match value {
+            toml::Value::Table(table) => {
+                let config: ResnetConfig = table
+                    .try_into()
+                    .map_err(|error: toml::de::Error| anyhow::anyhow!("{}; {shapes}", error.message()))?;
+                Ok(Self::Resnet(config.checked()?))
+            }
+            other => {
+                let found = other.to_string();
+                other.try_into().map_err(|_| anyhow::anyhow!("it is {found}; {shapes}"))
+            }
+        }
+    }
+
     /// Blocks and width.
     pub fn config(&self) -> ResnetConfig {
         match self {

@@ -33,6 +33,8 @@ pub struct Encoder<'a> {
     pub kind: Kind,
     /// How the images are cropped, the texts cut, and what a damaged picture does.
     pub data: &'a Data,
+    /// How many rows of a split it looks at.
+    pub most: u64,
 }
 
 /// Embeddings of a split's rows, or of some of them, with what they are of.
@@ -62,7 +64,12 @@ impl<'a> Encoder<'a> {
     /// The encoder of an opened run.
     pub fn of(trained: &'a Trained) -> Self {
         let (clip, device, kind) = (trained.clip(), trained.device, trained.kind());
-        Self { clip, device, kind, data: &trained.config.data }
+        Self { clip, device, kind, data: &trained.config.data, most: u64::MAX }
+    }
+
+    /// The same, of the first `most` rows of a split alone; a batch that was begun is finished.
+    pub fn at_most(self, most: u64) -> Self {
+        Self { most, ..self }
     }
 
     /// Embeds a split in file order: clean view, centre crop, the captions that `choose` gives. All
@@ -114,6 +121,9 @@ impl<'a> Encoder<'a> {
             bad += batch.bad.len();
             images += batch.keys.len();
             take(self.part(batch, choose)?)?;
+            if (images + bad) as u64 >= self.most {
+                break;
+            }
         }
         ensure!(
             images > 0,
@@ -212,7 +222,7 @@ pub fn embed(
     out: &Path,
     progress: &Progress,
 ) -> Result<(usize, usize)> {
-    let mut table = IndexWriter::create(out, trained.config.model.embed_dim as usize)?;
+    let mut table = IndexWriter::create(out, trained.config.model.embed_dim as usize, trained.fingerprint())?;
     let mut written = (0, 0);
     Encoder::of(trained).each(dataset, split, all, |part| {
         progress.add(part.keys.len() as u64, String::new);

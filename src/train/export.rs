@@ -61,14 +61,9 @@ fn config(trained: &Trained) -> Value {
         "image": {
             "layers": image.layers, "width": image.width, "crop": data.crop, "mean": MEAN, "std": DEVIATION,
         },
-        "text": { "pooling": model.pooling, "max_tokens": max_tokens(trained) },
+        "text": { "pooling": model.pooling, "max_tokens": trained.max_tokens() },
         "embed_dim": model.embed_dim,
     })
-}
-
-fn max_tokens(trained: &Trained) -> usize {
-    let stored = trained.checkpoint.state.tokenizer.max_tokens as usize;
-    trained.config.data.max_tokens.map_or(stored, |most| most.min(stored))
 }
 
 /// The text tower's config as transformers reads it.

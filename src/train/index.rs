@@ -27,6 +27,8 @@ pub use self::writer::IndexWriter;
 
 /// The column of the numbers.
 const EMBEDDING: &str = "embedding.list.element";
+/// The schema's key for the fingerprint of the weights.
+const WEIGHTS: &str = "pairmill.weights";
 
 /// The images of an `emb.parquet`, which stay in the file.
 #[derive(Debug)]
@@ -75,6 +77,20 @@ impl Index {
         };
         let groups = groups::of_images(metadata.metadata(), EMBEDDING);
         Ok(Self { path: path.to_owned(), file, metadata, dim, groups })
+    }
+
+    /// Checks that its embeddings are of the weights with this fingerprint, as far as both are known.
+    ///
+    /// # Errors
+    /// If they are of others: cosines between two models mean nothing.
+    pub fn check_weights(&self, weights: Option<&str>) -> Result<()> {
+        let own = self.metadata.schema().metadata().get(WEIGHTS).map(String::as_str);
+        ensure!(
+            own.is_none() || weights.is_none() || own == weights,
+            "--index: {} was made with other weights; make it anew by `clip embed` with this --run, --checkpoint and --weights",
+            self.path.display()
+        );
+        Ok(())
     }
 
     /// The `k` images nearest to `query` (a unit vector), the best first; ties by place. The embeddings are read
@@ -204,7 +220,7 @@ mod tests {
     fn table(parts: &[usize]) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("emb.parquet");
-        let mut writer = IndexWriter::create(&path, 2).unwrap();
+        let mut writer = IndexWriter::create(&path, 2, Some("abc")).unwrap();
         let mut first = 0;
         for &images in parts {
             writer.add(split(first, images)).unwrap();
@@ -240,6 +256,10 @@ mod tests {
         let (image, text): (Option<&[u8]>, Option<&[u8]>) = (Some(b"image"), Some(b"text"));
         assert_eq!(found, [(6000, image), (12_000, text), (10, image), (20, text)]);
         let index = Index::open(&path).unwrap();
+        index.check_weights(Some("abc")).unwrap();
+        index.check_weights(None).unwrap();
+        let error = index.check_weights(Some("abd")).unwrap_err().to_string();
+        assert!(error.contains("was made with other weights"), "{error}");
         assert!(index.groups.iter().all(|group| group.pages.is_some()), "{:?}", index.groups);
         assert_eq!(index.nearest(&[1.0, 0.0], 1).unwrap().images, 6010);
     }

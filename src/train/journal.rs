@@ -169,7 +169,8 @@ impl Journal {
             (self.pairs, self.logged, self.since) = (0, self.gauges, Instant::now());
         }
         self.pending.push_back(Pending::new(line, &outcome)?);
-        Ok(())
+        // A row of skipped steps is worth waiting for: the run may have to stop.
+        if self.skips.in_a_row > 0 { self.flush() } else { Ok(()) }
     }
 
     fn data(&self, batch: &Batch, cached: Cached) -> DataLine {

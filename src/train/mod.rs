@@ -34,6 +34,8 @@ pub mod hub;
 #[cfg(feature = "train")]
 pub mod index;
 #[cfg(feature = "train")]
+mod interrupt;
+#[cfg(feature = "train")]
 mod journal;
 #[cfg(feature = "train")]
 pub mod layer_decay;
@@ -67,4 +69,4 @@ pub mod weights;
 pub mod zero_shot;
 
 #[cfg(feature = "train")]
-pub use run::{Ending, Request, run};
+pub use run::{Ending, Request, evaluated, run};

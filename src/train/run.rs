@@ -1,21 +1,20 @@
 //! `train`: the loop as prose.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
 use super::checkpoint::{self, Checkpoints, Due, Parts, State, Weights};
-use super::config::Config;
+use super::config::{Config, Stage};
 use super::ema::Ema;
 use super::embed::{Encoder, first_five};
 use super::journal::Journal;
 use super::metrics::EvaluationLine;
 use super::skip::Skips;
 use super::trainer::Trainer;
-use super::{bad_samples, claim, device, feed, sources, vocabulary};
+use super::{bad_samples, claim, device, feed, interrupt, sources, vocabulary};
 use crate::files::lock::Lock;
 use crate::load::{self, Cursor};
 use crate::progress::Verbosity;
@@ -77,8 +76,23 @@ pub fn run(request: &Request) -> Result<Ending> {
         skips,
         fingerprints: datasets.iter().map(|dataset| dataset.fingerprint().to_owned()).collect(),
         tokenizer: datasets[0].manifest.tokenizer.clone(),
+        files: BTreeMap::new(),
         recall_sum: None,
     };
+    if begins_with_a_random_frozen_tower(&config) {
+        eprintln!(
+            "the image encoder is frozen at first and has random weights: name some by model.image_weights or model.init, or \
+             train it from the first stage on"
+        );
+    }
+    let val = evaluated(&datasets);
+    if config.run.eval_every > 0 && val.is_none() {
+        eprintln!(
+            "run.eval_every is {}, but no --data has a split `val` with an image: nothing is evaluated, and there \
+                   will be no checkpoints/best",
+            config.run.eval_every
+        );
+    }
     let mut checkpoints = Checkpoints::open(&request.run, config.run.keep_last)?;
     let (begin, skips) =
         resume(&request.run, &config, &state(0, Skips::default()), &mut trainer, ema.as_mut())?;
@@ -87,7 +101,7 @@ pub fn run(request: &Request) -> Result<Ending> {
     }
     sources::write(&request.run, &datasets)?;
     let mut best = best_so_far(&request.run, &config, &state(0, Skips::default()));
-    let interrupted = listen()?;
+    let interrupted = interrupt::listen()?;
     let rows = bad_samples::rows_before(begin, batcher.order());
     let mut journal =
         Journal::open(&request.run, &config, (begin, total), rows, request.verbosity)?.after(skips);
@@ -98,7 +112,7 @@ pub fn run(request: &Request) -> Result<Ending> {
 
     let mut done = begin;
     let mut saved = None;
-    while done < total && !interrupted.load(Ordering::SeqCst) && !journal.skips().too_many() {
+    while done < total && !interrupted.asked() && !journal.skips().too_many() {
         let batch = batches.next().context("the loader ended early")??;
         journal.batch(&batch, done, batches.gauges())?;
         let outcome = trainer.step(&batch, done)?;
@@ -108,10 +122,10 @@ pub fn run(request: &Request) -> Result<Ending> {
         journal.step(&trainer, &batch, done, outcome)?;
         done += 1;
         let mut due = Due { step: is_due(done, config.run.checkpoint_every) || done == total, best: None };
-        if is_due(done, config.run.eval_every) {
+        if let Some(val) = val.filter(|_| is_due(done, config.run.eval_every)) {
             let place = (done, batch.epoch);
-            let sum = evaluate(&trainer, ema.as_ref(), &config, &datasets[0], place, &mut journal)?;
-            due.best = sum.filter(|sum| best.is_none_or(|best| *sum > best));
+            let sum = evaluate(&trainer, ema.as_ref(), &config, val, place, &mut journal)?;
+            due.best = best.is_none_or(|best| sum > best).then_some(sum);
             best = due.best.or(best);
         }
         if due != Due::default() {
@@ -126,22 +140,38 @@ pub fn run(request: &Request) -> Result<Ending> {
     journal.flush()?;
     let stuck = journal.skips().too_many();
     if saved != Some(done) || stuck {
-        // Whoever goes on from where it was stuck tries as many again.
-        let skips = if stuck { journal.skips().tried_again() } else { journal.skips() };
         let due = Due { step: true, best: None };
-        checkpoints.save(due, state(done, skips), parts(&trainer, ema.as_ref()))?;
+        checkpoints.save(due, state(done, journal.skips()), parts(&trainer, ema.as_ref()))?;
         trainer.checkpoint_features(done);
     }
     checkpoints.finish()?;
+    interrupted.ends_at_once();
     journal.finish();
-    ensure!(
-        !stuck,
-        "loss or gradient was not finite in {} steps in a row, up to step {}; none of them changed \
-         the weights, and checkpoints/step-{done:08} holds these; lower the rates or clip the gradient",
-        journal.skips().in_a_row,
-        done - 1
-    );
+    ensure!(!stuck, "{}", stuck_at(&request.run, done, journal.skips()));
     Ok(if done < total { Ending::Stopped { done, total } } else { Ending::Done(total) })
+}
+
+fn begins_with_a_random_frozen_tower(config: &Config) -> bool {
+    let frozen = |stage: &Stage| !stage.train.iter().any(|prefix| prefix.split('.').next() == Some("image"));
+    let model = &config.model;
+    config.stage.first().is_some_and(frozen) && model.image_weights.is_none() && model.init.is_none()
+}
+
+/// What a run says that stops because no step is finite any more.
+fn stuck_at(run: &Path, done: u64, skips: Skips) -> String {
+    let (row, run) = (skips.in_a_row, run.display());
+    if skips.total == done {
+        return format!(
+            "loss or gradient was not finite in any of {done} steps: look at the weights that the run began with \
+             (model.init, model.image_weights, model.text_weights), or lower the rates"
+        );
+    }
+    format!(
+        "loss or gradient was not finite in {row} steps in a row, up to step {}; none of them changed the weights, which \
+         checkpoints/step-{done:08} holds. The checkpoints of before are kept, too: begin a new --out with lower rates or \
+         optim.clip_grad, from one of them by --set model.init={run}/checkpoints/step-…/model.safetensors",
+        done - 1
+    )
 }
 
 /// Loads the newest checkpoint of this run, if any; gives back the steps that it has done, and the skipped ones of them.
@@ -160,7 +190,7 @@ fn resume(
             trainer.resume(found, ema.as_deref_mut())
         },
     )?;
-    Ok(found.map_or_else(Default::default, |found| (found.state.step, found.state.skips)))
+    Ok(found.map_or_else(Default::default, |found| (found.state.step, found.state.skips.tried_again())))
 }
 
 /// The recall sum of the best checkpoint so far. One that is torn or foreign is named and does not count.
@@ -183,16 +213,13 @@ fn is_due(done: u64, every: u64) -> bool {
     every > 0 && done.is_multiple_of(every)
 }
 
-/// Ctrl-C and SIGTERM ask for a checkpoint and the end.
-fn listen() -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot listen for Ctrl-C")?;
-    Ok(interrupted)
+/// The dataset whose `val` a run is evaluated on: the first that has one.
+pub fn evaluated(datasets: &[Dataset]) -> Option<&Dataset> {
+    let images = |dataset: &Dataset| dataset.manifest.splits.get("val").map_or(0, |split| split.images);
+    datasets.iter().find(|dataset| images(dataset) > 0)
 }
 
-/// Recalls on `val`, of the averages where there are some, as a line of the log; gives back their sum, `None` where the
-/// dataset has no `val`.
+/// Recalls on `val`, of the averages where there are some, as a line of the log; gives back their sum.
 fn evaluate(
     trainer: &Trainer,
     ema: Option<&Ema>,
@@ -200,17 +227,18 @@ fn evaluate(
     dataset: &Dataset,
     (step, epoch): (u64, u64),
     journal: &mut Journal,
-) -> Result<Option<f64>> {
-    if !dataset.manifest.splits.contains_key("val") {
-        return Ok(None);
-    }
+) -> Result<f64> {
     let began = Instant::now();
     let (clip, weights) = ema.map_or((trainer.clip(), Weights::Model), |ema| (ema.clip(), Weights::Ema));
     let (device, kind) = (trainer.store().device(), trainer.kind());
-    let split =
-        Encoder { clip, device, kind, data: &config.data }.split(dataset, "val", first_five, |_| {})?;
+    let split = Encoder { clip, device, kind, data: &config.data, most: u64::MAX }.split(
+        dataset,
+        "val",
+        first_five,
+        |_| {},
+    )?;
     let recalls = split.embedded.recalls(1);
     let line = EvaluationLine { step, epoch, evaluation: "val".to_owned(), weights, recalls };
     journal.evaluation(&line, began.elapsed())?;
-    Ok(Some(recalls.sum()))
+    Ok(recalls.sum())
 }

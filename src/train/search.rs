@@ -39,6 +39,8 @@ pub fn search(trained: &Trained, request: &Search) -> Result<Answer> {
     let ids = trained.tokenizer(request.tokenizer.as_deref())?.encode(&request.query)?;
     let query = Encoder::of(trained).texts(&[&ids.0])?;
     let began = Instant::now();
-    let Nearest { found, images } = Index::open(&request.index)?.nearest(&query, request.k)?;
+    let index = Index::open(&request.index)?;
+    index.check_weights(trained.fingerprint())?;
+    let Nearest { found, images } = index.nearest(&query, request.k)?;
     Ok(Answer { found, images, took: began.elapsed() })
 }

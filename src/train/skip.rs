@@ -22,9 +22,9 @@ impl Skips {
         self.in_a_row = if skipped { self.in_a_row + 1 } else { 0 };
     }
 
-    /// The same with a row that begins anew.
+    /// What a resumed run counts on from: where the row was too long, it tries as many again.
     pub fn tried_again(self) -> Self {
-        Self { in_a_row: 0, ..self }
+        if self.too_many() { Self { in_a_row: 0, ..self } } else { self }
     }
 
     /// Whether it is time to stop.

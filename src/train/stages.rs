@@ -93,7 +93,7 @@ impl Plan {
     /// # Errors
     /// If there is nothing to do.
     pub fn of(config: &Config, steps_per_epoch: u64) -> Result<Self> {
-        let epochs = config.run.epochs.map(|epochs| epochs * steps_per_epoch);
+        let epochs = config.run.epochs.map(|epochs| epochs.saturating_mul(steps_per_epoch));
         let cap = [config.run.steps, epochs].into_iter().flatten().min();
         Self::new(&config.stage, &config.optim.rates, steps_per_epoch, cap)
     }
@@ -103,16 +103,16 @@ impl Plan {
     /// # Errors
     /// If there is nothing to do.
     pub fn new(stages: &[Stage], rates: &Rates, steps_per_epoch: u64, cap: Option<u64>) -> Result<Self> {
-        let (mut spans, mut begin) = (Vec::new(), 0);
+        let (mut spans, mut begin) = (Vec::new(), 0_u64);
         let cap = cap.unwrap_or(u64::MAX);
         for stage in stages {
             let length = match (stage.steps, stage.epochs) {
                 (Some(steps), None) => steps,
-                (None, Some(epochs)) => epochs * steps_per_epoch,
+                (None, Some(epochs)) => epochs.saturating_mul(steps_per_epoch),
                 (None, None) if cap < u64::MAX => cap,
                 _ => bail!("stage `{}` needs either `epochs` or `steps`", stage.name),
             };
-            let end = (begin + length).min(cap);
+            let end = begin.saturating_add(length).min(cap);
             if end > begin {
                 let (name, train) = (stage.name.clone(), stage.train.clone());
                 spans.push(Span { name, begin, end, train, rates: rates.with(stage) });

@@ -56,6 +56,7 @@ impl Trained {
         let checkpoint = choice.checkpoint.open(run, |found| {
             let (file, which) = found.weights(choice.weights)?;
             weights = which;
+            found.verify(&file)?;
             weights::load_all(&store, &file)
         })?;
         Ok(Self { run: run.to_owned(), config, checkpoint, weights, device, clip, store })
@@ -74,6 +75,11 @@ impl Trained {
     /// Number of its parameters, statistics of norms not counted.
     pub fn parameters(&self) -> u64 {
         self.store.trainable_variables().iter().map(|tensor| tensor.numel() as u64).sum()
+    }
+
+    /// What tells its weights from others.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.checkpoint.fingerprint(self.weights)
     }
 
     /// Its floating-point type.
@@ -95,13 +101,19 @@ impl Trained {
         Ok(())
     }
 
+    /// The longest row of token ids that the model saw: that of the config, or of the shards where it is shorter.
+    pub fn max_tokens(&self) -> usize {
+        let stored = self.checkpoint.state.tokenizer.max_tokens as usize;
+        self.config.data.max_tokens.unwrap_or(stored).min(stored)
+    }
+
     /// The tokenizer of the run's vocabulary: the bundled one, or the one in `file`.
     ///
     /// # Errors
     /// If it has another vocabulary.
     pub fn tokenizer(&self, file: Option<&Path>) -> Result<WordPieces> {
         let ours = &self.checkpoint.state.tokenizer;
-        let length = self.config.data.max_tokens.unwrap_or(ours.max_tokens as usize);
+        let length = self.max_tokens();
         let pieces = match file {
             Some(file) => WordPieces::from_file(file, length).context("--tokenizer")?,
             None => WordPieces::bundled(length)?,

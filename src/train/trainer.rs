@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tch::{Device, Kind, Tensor, nn};
 
 use super::augment::{Augmentation, tensors};
@@ -199,7 +199,9 @@ impl Trainer {
         let rate = |name: &str| span.rate(Part::of(name)) * factor * layers.factor(name);
         self.optimizer.step_unless(Some(&skipped), rate);
         self.statistics.put_back_if(&skipped, &statistics);
-        self.clip.clamp_scale(self.config.optim.max_scale);
+        if span.rate(Part::Scale) > 0.0 {
+            self.clip.clamp_scale(self.config.optim.max_scale);
+        }
         let (cached, notes) = self.features.end_step(step, span, batch);
         let (loss, scale) = (loss.detach(), scale.detach());
         Ok(Outcome { loss, pairs, grad_norm, scale, skipped, cached, notes })
@@ -220,7 +222,28 @@ impl Trainer {
             return Ok(torch_ext::send(&features, device)?);
         }
         let (parts, trains) = (self.parts(batch), self.clip.image_trains());
+        ensure!(
+            !(parts.iter().any(|part| part.rows.len() == 1) && self.a_norm_sees_one_pixel()),
+            "step {step}: a picture of {side} pixels that passes the image tower alone gives a BatchNorm that trains one \
+             value a channel, and no variance; data.micro_batch must leave two pictures together, data.drop_last leave \
+             out a last batch of one, or data.crop be larger",
+            side = batch.side
+        );
         Ok(grad_cache::first_pass(&parts, trains, |part| self.image_tower(batch, step, part, Mode::Train)))
+    }
+
+    /// Whether a BatchNorm that trains stands where one picture's map is a single pixel.
+    fn a_norm_sees_one_pixel(&self) -> bool {
+        let stage = |number: usize| {
+            (self.config.data.crop.div_ceil(2 << number) == 1).then(|| format!("image.layer{number}."))
+        };
+        let stages: Vec<String> = (1..=4).filter_map(stage).collect();
+        let moves = |name: &str, tensor: &Tensor| {
+            tensor.requires_grad()
+                && name.ends_with("bn2.weight")
+                && stages.iter().any(|stage| name.starts_with(stage))
+        };
+        self.store.variables().iter().any(|(name, tensor)| moves(name, tensor))
     }
 
     /// Pooled features `[B·m, H]` of a batch's captions, likewise.

@@ -179,7 +179,7 @@ impl<'a> Tally<'a> {
 /// The lines of a file that are not empty.
 fn lines(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty());
     let lines: Vec<String> = lines.map(str::to_owned).collect();
     ensure!(!lines.is_empty(), "{} has no line", path.display());
     Ok(lines)

@@ -85,6 +85,13 @@ impl Args {
         progress.finish();
         let images = found.embedded.len();
         ensure!(self.folds <= images, "--folds is {}, the split has {images} images", self.folds);
+        if images % self.folds > 0 {
+            eprintln!(
+                "the last {} of {images} images are in no fold: --folds {} takes equal parts",
+                images % self.folds,
+                self.folds
+            );
+        }
         let recalls = found.embedded.recalls(self.folds);
         if let Some(out) = &self.html {
             let page = run_page::page(&trained, &dataset, &self.of.split, &found, &recalls)?;

@@ -1,5 +1,6 @@
 //! The folders of checkpoints: filled beside their names, then named; whole or absent.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::writer::{Copied, Due};
-use super::{BEST, CONFIG, EMA, MODEL, STATE, State, folders, name};
+use super::{BEST, CONFIG, EMA, MODEL, OPTIMIZER, STATE, State, checksum, folders, name};
 use crate::files::write_whole;
 use crate::train::weights;
 
@@ -33,13 +34,18 @@ impl Folder {
     /// before it is still to come. Then removes all but the last checkpoints up to this step.
     pub fn write(&self, due: Due, state: &State, copied: &Copied) -> Result<()> {
         fs::create_dir_all(&self.root).with_context(|| format!("cannot make {}", self.root.display()))?;
-        let filled = self.filled(copied)?;
+        let (filled, files) = self.filled(copied)?;
         if due.best.is_some() {
-            self.publish(self.linked(&filled)?, BEST, &State { recall_sum: due.best, ..state.clone() })?;
+            let files = files.clone().into_iter().filter(|(name, _)| name != OPTIMIZER).collect();
+            let state = State { recall_sum: due.best, files, ..state.clone() };
+            self.publish(self.linked(&filled)?, BEST, &state)?;
         }
         if due.step {
-            self.publish(filled, &name(state.step), state)?;
-            self.prune(state.step)?;
+            self.publish(filled, &name(state.step), &State { files, ..state.clone() })?;
+            // In a row of skipped steps, the last good weights are those of an older checkpoint.
+            if state.skips.in_a_row == 0 {
+                self.prune(state.step)?;
+            }
         }
         Ok(())
     }
@@ -50,13 +56,15 @@ impl Folder {
         builder.tempdir_in(&self.root).with_context(|| format!("cannot write in {}", self.root.display()))
     }
 
-    fn filled(&self, copied: &Copied) -> Result<TempDir> {
-        let folder = self.temporary()?;
+    /// A folder with all but the state, and the checksums of its tensors.
+    fn filled(&self, copied: &Copied) -> Result<(TempDir, BTreeMap<String, String>)> {
+        let (folder, mut files) = (self.temporary()?, BTreeMap::new());
         for (file, tensors) in copied {
-            weights::write_tensors(&folder.path().join(file), tensors)?;
+            let crc = weights::write_tensors(&folder.path().join(file), tensors)?;
+            files.insert((*file).to_owned(), checksum(crc));
         }
         write_whole(&folder.path().join(CONFIG), self.config.as_bytes())?;
-        Ok(folder)
+        Ok((folder, files))
     }
 
     /// The same files once more, all but the optimiser's, without their bytes where the file system can.

@@ -182,6 +182,7 @@ mod tests {
             skips: Skips::default(),
             fingerprints: vec!["a".into()],
             tokenizer,
+            files: BTreeMap::new(),
             recall_sum: None,
         }
     }
@@ -214,7 +215,9 @@ mod tests {
         run.saved(&[2, 3]);
         assert_eq!(run.names(), ["best", "step-00000002", "step-00000003"]);
         let found = best(run.folder.path()).unwrap().unwrap();
-        assert_eq!(found.state, State { recall_sum: Some(2.5), ..state(1) });
+        assert_eq!(found.state.files.keys().collect::<Vec<_>>(), [MODEL]);
+        let files = found.state.files.clone();
+        assert_eq!(found.state, State { recall_sum: Some(2.5), files, ..state(1) });
         assert!(!run.path("best").join(OPTIMIZER).exists());
         let mut checkpoints = run.open();
         run.save(&mut checkpoints, 4, Due { step: false, best: Some(3.0) }).unwrap();
@@ -244,7 +247,9 @@ mod tests {
         drop(checkpoints);
         assert_eq!(run.names(), ["step-00000001"]);
         let found = newest(run.folder.path(), |note| panic!("{note}"), |_| Ok(())).unwrap().unwrap();
-        assert_eq!(found.state, state(1));
+        let files = found.state.files.clone();
+        assert_eq!(files.keys().collect::<Vec<_>>(), [MODEL, OPTIMIZER]);
+        assert_eq!(found.state, State { files, ..state(1) });
     }
 
     #[test]

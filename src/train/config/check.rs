@@ -29,11 +29,23 @@ impl Config {
             positive(change, &format!("data.jitter's {of}"))?;
         }
         ensure!((0.0..=0.5).contains(&hue), "data.jitter's hue is {hue}; it must be in [0, 0.5] turns");
-        ensure!(self.data.workers > 0, "data.workers is 0; one thread at least must read");
-        ensure!(self.data.prefetch > 0, "data.prefetch is 0; one batch at least must be ready");
+        let within = |value: usize, least: usize, most: usize, key: &str| {
+            ensure!((least..=most).contains(&value), "{key} is {value}; it must be {least} to {most}");
+            Ok(())
+        };
+        within(self.data.workers, 1, 1024, "data.workers")?;
+        within(self.data.prefetch, 1, 1024, "data.prefetch")?;
         ensure!(self.run.log_every > 0, "run.log_every is 0; it counts steps");
         ensure!(self.run.keep_last > 0, "run.keep_last is 0; one checkpoint at least is kept");
-        ensure!(self.model.embed_dim > 0, "model.embed_dim is {}", self.model.embed_dim);
+        let (dim, threads) = (self.model.embed_dim, self.run.threads);
+        ensure!((1..=1 << 16).contains(&dim), "model.embed_dim is {dim}; it must be 1 to {}", 1 << 16);
+        ensure!((0..=1024).contains(&threads), "run.threads is {threads}; it must be 0 (all cores) to 1024");
+        for (path, key) in
+            [(&self.model.image_weights, "image_weights"), (&self.model.text_weights, "text_weights")]
+        {
+            let both = self.model.init.is_some() && path.is_some();
+            ensure!(!both, "model.init has every tensor; leave out model.{key}, or model.init");
+        }
         ensure!(
             self.optim.max_scale > 0.0,
             "optim.max_scale is {}; it must be positive",

@@ -24,6 +24,15 @@ impl ResnetConfig {
         Self { layers: [3, 4, 6, 3], width: 64 }
     }
 
+    /// # Errors
+    /// Names a size that no network has.
+    pub fn checked(self) -> Result<Self> {
+        ensure!((1..=1024).contains(&self.width), "width is {}; it must be 1 to 1024", self.width);
+        let deep = self.layers.iter().all(|blocks| (1..=256).contains(blocks));
+        ensure!(deep, "layers is {:?}; each of the four must be 1 to 256", self.layers);
+        Ok(self)
+    }
+
     /// Length of the pooled features: 2048 for ResNet-50.
     pub fn features(&self) -> i64 {
         self.width * 8 * EXPANSION
@@ -116,6 +125,7 @@ impl BertConfig {
                 _ => {}
             }
         }
+        ensure!(value.get("hidden_size").is_some(), "it does not say `hidden_size`");
         let config: Self = serde_json::from_value(value)?;
         config.checked()
     }
@@ -151,6 +161,7 @@ impl BertConfig {
         ];
         for (key, value) in sizes {
             ensure!(value > 0, "{key} is {value}; it must be positive");
+            ensure!(value <= 1 << 20, "{key} is {value}; it must be at most {}", 1 << 20);
         }
         let (hidden, heads) = (self.hidden_size, self.num_attention_heads);
         ensure!(hidden % heads == 0, "hidden_size {hidden} does not divide into {heads} attention heads");
@@ -180,9 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn another_model_type_is_refused() {
-        let error = BertConfig::from_json(r#"{"model_type":"roberta"}"#).unwrap_err();
-        assert_eq!(error.to_string(), r#"model_type is "roberta"; only "bert" is supported"#);
+    fn another_model_or_file_is_refused() {
+        let refused = |json: &str| BertConfig::from_json(json).unwrap_err().to_string();
+        let expected = r#"model_type is "roberta"; only "bert" is supported"#;
+        assert_eq!(refused(r#"{"model_type":"roberta"}"#), expected);
+        assert_eq!(refused(r#"{"tokenizer_class":"BertTokenizer"}"#), "it does not say `hidden_size`");
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(super) fn write(trained: &Trained, folder: &Path) -> Result<()> {
     let norms: Vec<String> =
         image.keys().filter_map(|name| name.strip_suffix("running_mean")).map(str::to_owned).collect();
     image.extend(norms.into_iter().map(|norm| (norm + "num_batches_tracked", Tensor::from(0i64))));
-    let save = |name: &str, tensors: BTreeMap<String, Tensor>| write_tensors(&folder.join(name), &tensors);
+    let save =
+        |name: &str, tensors: BTreeMap<String, Tensor>| write_tensors(&folder.join(name), &tensors).map(drop);
     save("image.safetensors", image)?;
     save("text/model.safetensors", text)?;
     save("projections.safetensors", rest)?;

@@ -1,5 +1,6 @@
 //! Embeddings into a table, a batch of a split at a time.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::mem::take;
 use std::path::Path;
@@ -13,7 +14,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-use super::EMBEDDING;
+use super::{EMBEDDING, WEIGHTS};
 use crate::files::Pending;
 use crate::train::embed::Split;
 
@@ -37,18 +38,22 @@ struct Rows {
 }
 
 impl IndexWriter {
-    /// Begins a table of embeddings of length `dim`; its name it takes in [`IndexWriter::finish`].
+    /// Begins a table of embeddings of length `dim` by the weights of this fingerprint, if they have one; its name it
+    /// takes in [`IndexWriter::finish`].
     ///
     /// # Errors
     /// If the folder cannot be written.
-    pub fn create(path: &Path, dim: usize) -> Result<Self> {
+    pub fn create(path: &Path, dim: usize, weights: Option<&str>) -> Result<Self> {
         let item = Arc::new(Field::new("element", DataType::Float32, false));
-        let schema = Arc::new(Schema::new(vec![
+        let fields = vec![
             Field::new("key", DataType::Utf8, false),
             Field::new("kind", DataType::Utf8, false),
             Field::new("text", DataType::Utf8, true),
             Field::new("embedding", DataType::FixedSizeList(item, dim as i32), false),
-        ]));
+        ];
+        let weights = weights.map(|weights| (WEIGHTS.to_owned(), weights.to_owned()));
+        let schema =
+            Arc::new(Schema::new_with_metadata(fields, weights.into_iter().collect::<HashMap<_, _>>()));
         let embedding = ColumnPath::from(EMBEDDING.split('.').map(str::to_owned).collect::<Vec<_>>());
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use toml::{Table, Value};
 
 use super::check_keys;
-use crate::train::config::Config;
-use crate::train::config::towers::BertConfig;
+use crate::train::config::towers::{BertConfig, ResnetConfig};
+use crate::train::config::{Config, Image};
 use crate::train::hub;
 
 /// Keys whose strings are paths.
@@ -45,15 +45,33 @@ pub fn resolve(preset_name: Option<&str>, file: Option<&Path>, sets: &[String]) 
         merge(&mut table, read_file(path).with_context(|| format!("--config: {}", path.display()))?);
     }
     for set in sets {
-        let setting = parse_set(set).with_context(|| format!("--set {set}"))?;
-        merge(&mut table, setting);
+        apply(&mut table, set).with_context(|| format!("--set {set}"))?;
     }
     check_keys(&table)?;
-    if let Some(Value::Table(text)) = table.get("model").and_then(|model| model.get("text")) {
+    let tower = |name: &str| table.get("model").and_then(|model| model.get(name));
+    if let Some(Value::Table(text)) = tower("text") {
         BertConfig::from_table(text.clone()).context("model.text")?;
     }
-    let config: Config = Value::Table(table).try_into().context("the config")?;
+    if let Some(image) = tower("image") {
+        Image::from_value(image.clone()).context("model.image")?;
+    }
+    let config: Config = Value::Table(table).try_into().map_err(|error| plainly(&error))?;
     config.checked()
+}
+
+/// What serde says of a value of the wrong type, without Rust's names of the types.
+fn plainly(error: &toml::de::Error) -> anyhow::Error {
+    let said = error.to_string();
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or_default();
+    let what = ["usize", "u64", "i64"].iter().fold(what.to_owned(), |what, kind| {
+        what.replace(&format!("expected {kind}"), "expected a whole number")
+    });
+    let what = what.replace("expected f64", "expected a number").replace("a boolean", "true or false");
+    match lines.next().and_then(|place| place.strip_prefix("in `")?.strip_suffix('`')) {
+        Some(key) => anyhow!("{key}: {what}"),
+        None => anyhow!("the config: {what}"),
+    }
 }
 
 fn read_file(path: &Path) -> Result<Table> {
@@ -74,19 +92,30 @@ fn read_file(path: &Path) -> Result<Table> {
     Ok(table)
 }
 
-/// `dotted.key=value` as a nested table; the value is TOML, else a plain string.
-fn parse_set(set: &str) -> Result<Table> {
+/// Sets what `dotted.key=value` says; the value is TOML, else a plain string.
+fn apply(table: &mut Table, set: &str) -> Result<()> {
     let (key, value) = set.split_once('=').context("it is not of the form dotted.key=value")?;
     let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
     let mut parts: Vec<&str> = key.trim().split('.').collect();
     ensure!(parts.iter().all(|part| !part.is_empty()), "the key is empty");
     let last = parts.pop().expect("split gives one part at least");
-    let inner = Table::from_iter([(last.to_owned(), value)]);
-    Ok(parts
-        .into_iter()
-        .rev()
-        .fold(inner, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))])))
+    if parts.is_empty() {
+        merge(table, Table::from_iter([(last.to_owned(), value)]));
+        return Ok(());
+    }
+    let inner = parts.iter().enumerate().try_fold(table, |table, (depth, part)| {
+        let path = || parts[..=depth].join(".");
+        let entry = table.entry(*part).or_insert_with(|| Value::Table(Table::new()));
+        let default = entry.as_str() == Some("resnet50") || entry.as_table().is_some_and(Table::is_empty);
+        if path() == "model.image" && default {
+            *entry = Value::try_from(ResnetConfig::resnet50())?;
+        }
+        let kind = entry.type_str();
+        entry.as_table_mut().with_context(|| format!("{} is a {kind}, which has no keys", path()))
+    })?;
+    inner.insert(last.to_owned(), value);
+    Ok(())
 }
 
 /// Later values win; tables are merged key by key, but a `model.image` or `model.text` table and
@@ -141,6 +170,32 @@ mod tests {
                 .unwrap();
         assert_eq!((config.data.batch, config.data.shuffle.as_str()), (32, "none"));
         assert_eq!(config.optim.rates.lr_image, 1e-4);
+    }
+
+    #[test]
+    fn a_key_of_a_tower_changes_that_key_alone() {
+        let sets = ["model.text.num_hidden_layers=1", "model.text.hidden_size=64", "model.image.width=8"];
+        let config = resolve(Some("tiny"), None, &sets.map(str::to_owned)).unwrap();
+        let text = config.model.text.config(None).unwrap();
+        assert_eq!((text.num_hidden_layers, text.hidden_size, text.intermediate_size), (1, 64, 512));
+        assert_eq!(config.model.image.config(), ResnetConfig { layers: [1; 4], width: 8 });
+        let full = set(&["model.image.width=8"]).unwrap().model.image.config();
+        assert_eq!(full, ResnetConfig { layers: [3, 4, 6, 3], width: 8 });
+        let weights = set(&["data.captions.original=3", "data.captions.synonym=1"]).unwrap().data.captions;
+        assert_eq!(weights.unwrap().len(), 2);
+        let path = set(&["model.text=bert", "model.text.hidden_size=8"]).unwrap_err();
+        let expected = "--set model.text.hidden_size=8: model.text is a string, which has no keys";
+        assert_eq!(format!("{path:#}"), expected);
+    }
+
+    #[test]
+    fn a_value_of_another_type_names_its_key_and_says_what_it_may_be() {
+        check_refused("data.batch=abc", "data.batch: invalid type: string \"abc\", expected a whole number");
+        let image = set(&["model.image=resnet18"]).unwrap_err();
+        let expected = "model.image: it is \"resnet18\"; it is \"resnet50\" or a table, as { layers = [3, 4, 6, 3], width = 64 }";
+        assert_eq!(format!("{image:#}"), expected);
+        let image = set(&["model.image={layers=[1,1,1,1],width=0}"]).unwrap_err();
+        assert_eq!(format!("{image:#}"), "model.image: width is 0; it must be 1 to 1024");
     }
 
     #[test]

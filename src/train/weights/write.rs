@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use crc32c::crc32c_append;
 use rustix::fs::{Advice, fadvise};
 use safetensors::tensor::{Metadata, TensorInfo};
 use tch::{Device, Tensor};
@@ -19,12 +20,13 @@ const CHUNK: usize = 4 << 20;
 const UNSYNCED: usize = 64 << 20;
 
 /// Writes tensors of any device and layout to a safetensors file, whole or not at all. The same values give the same
-/// bytes. It takes little memory, and none of the page cache: a checkpoint pushes no shard out of it.
+/// bytes. It takes little memory, and none of the page cache: a checkpoint pushes no shard out of it. Gives back the
+/// CRC-32C of the file.
 ///
 /// # Errors
 /// If the file cannot be written or a tensor's kind has no place in the format.
-pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-    let mut file = Forgetful { pending: Pending::create(path)?, unsynced: 0 };
+pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<u32> {
+    let mut file = Forgetful { pending: Pending::create(path)?, unsynced: 0, crc: 0 };
     let failed = || format!("cannot write {}", path.display());
     let order = in_order(tensors).with_context(failed)?;
     file.write(&header(&order).with_context(failed)?)?;
@@ -39,7 +41,8 @@ pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<
             file.write(bytes)?;
         }
     }
-    file.pending.commit()
+    file.pending.commit()?;
+    Ok(file.crc)
 }
 
 /// The values of a tensor of any device and layout, row by row, in the machine's byte order.
@@ -84,11 +87,13 @@ fn header(order: &[Placed]) -> Result<Vec<u8>> {
 struct Forgetful {
     pending: Pending,
     unsynced: usize,
+    crc: u32,
 }
 
 impl Forgetful {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.pending.write_all(bytes).with_context(|| self.pending.failed())?;
+        self.crc = crc32c_append(self.crc, bytes);
         self.unsynced += bytes.len();
         if self.unsynced >= UNSYNCED {
             self.unsynced = 0;

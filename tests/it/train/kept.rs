@@ -147,19 +147,90 @@ fn a_foreign_checkpoint_is_refused_by_name_and_the_one_before_is_used() {
         fs::copy(world.path("other/checkpoints/step-00000006").join(file), newest.join(file)).unwrap();
     };
     check(&|| copy("config.toml"), "it is of another config: model.embed_dim is 4 there, 8 here");
+    let flip = |file: &str| {
+        let mut bytes = fs::read(newest.join(file)).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(newest.join(file), bytes).unwrap();
+    };
+    for file in ["model.safetensors", "ema.safetensors", "optimizer.safetensors"] {
+        check(&|| copy(file), &format!("{file} is damaged: its CRC-32C is"));
+        check(&|| flip(file), &format!("{file} is damaged: its CRC-32C is"));
+    }
     check(
-        &|| copy("model.safetensors"),
+        &|| {
+            copy("model.safetensors");
+            let state = fs::read_to_string(newest.join("state.json")).unwrap();
+            let state: Value = serde_json::from_str(&state).unwrap();
+            let mut state = state.as_object().unwrap().clone();
+            state.remove("files");
+            fs::write(newest.join("state.json"), Value::Object(state).to_string()).unwrap();
+        },
         &format!("{}: the file's tensors do not fit", newest.join("model.safetensors").display()),
-    );
-    check(
-        &|| copy("ema.safetensors"),
-        &format!("{}: the file's tensors do not fit", newest.join("ema.safetensors").display()),
     );
     check(
         &|| fs::write(newest.join("state.json"), r#"{"step":6,"epoch":1}"#).unwrap(),
         "state.json: unknown field `epoch`",
     );
     check(&|| fs::remove_file(newest.join("ema.safetensors")).unwrap(), "cannot read");
+}
+
+#[test]
+fn a_damaged_model_is_not_evaluated_and_what_is_no_checkpoint_is_passed_over() {
+    let world = World::with_val(&[]);
+    check_done(&world.train("run", &SETS));
+    fs::write(world.path("run/checkpoints/step-00000077"), "mine").unwrap();
+    check_done(&world.clip(&["evaluate", "--run", "run", "--data", "shards", "--split", "val"]));
+    let model = world.path("run/checkpoints/step-00000006/ema.safetensors");
+    let mut bytes = fs::read(&model).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&model, bytes).unwrap();
+    let ran = world.clip(&[
+        "evaluate",
+        "--run",
+        "run",
+        "--data",
+        "shards",
+        "--split",
+        "val",
+        "--checkpoint",
+        "step-6",
+    ]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("ema.safetensors is damaged: its CRC-32C is"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_finished_run_without_its_report_gets_one() {
+    let world = World::with_val(&[]);
+    check_done(&world.train("run", &SETS));
+    let page = world.path("run/report.html");
+    let first = fs::read(&page).unwrap();
+    fs::remove_file(&page).unwrap();
+    check_done(&world.train("run", &[&SETS[..], &["--resume"]].concat()));
+    assert!(fs::read(&page).unwrap() == first);
+    let again = world.train("run", &[&SETS[..], &["--resume"]].concat());
+    assert!(again.stdout.contains("has finished: 6 steps"), "{}", again.stdout);
+}
+
+#[test]
+fn evaluation_takes_the_first_data_that_has_val_and_says_where_none_has() {
+    let world = World::with_val(&[]);
+    let none = World::new();
+    let eval = [&SETS[..], &["--set", "run.eval_every=3"]].concat();
+    let also = world.path("shards");
+    check_done(&none.train("run", &[&eval[..], &["--data", also.to_str().unwrap()]].concat()));
+    let evaluated =
+        |run: &World| lines(&run.path("run")).iter().filter(|line| !line["evaluation"].is_null()).count();
+    assert!(evaluated(&none) > 0);
+    let alone = World::new();
+    let ran = alone.train("run", &eval);
+    check_done(&ran);
+    assert!(
+        ran.stderr.contains("no --data has a split `val` with an image: nothing is evaluated"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(evaluated(&alone), 0);
 }
 
 #[test]

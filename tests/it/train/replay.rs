@@ -104,7 +104,7 @@ fn check_replayed(world: &World, out: &str, more: &[&str]) {
 fn a_replayed_step_has_the_rows_captions_and_pixels_that_the_trainer_used() {
     let world = world();
     check_replayed(&world, "full", &[]);
-    check_replayed(&world, "window", &["data.shuffle=window:7", "data.micro_batch=2"]);
+    check_replayed(&world, "window", &["data.shuffle=window:7", "data.micro_batch=3"]);
 }
 
 fn seen(world: &World, run: &str, step: u64) -> Seen {

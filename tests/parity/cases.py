@@ -52,7 +52,7 @@ def tiny() -> list[Case]:
         case("infonce", three(20, 20, 30), {}),
         case("infonce, linear, smoothed, cls, windows", three(25, 15, 30), linear, SMOOTHED),
         case("infonce, constant, clamped, short last batch", three(30, 25, 15), constant, SHORT),
-        case("infonce, scale fixed", three(5, 5, 5), {"optim": {"lr_scale": 0.0}}),
+        case("infonce, scale fixed", three(5, 5, 5), {"optim": {"lr_scale": 0.0, "max_scale": 10}}),
         case("infonce, micro-batches", [stage("text", 15, FROZEN)], {"data": {"micro_batch": 4}}),
         case("multi_positive", three(20, 20, 30), MULTIPLE, twins=True),
         case("multi_positive, 2 captions", three(20, 20, 30), MULTIPLE, TWO, twins=True),

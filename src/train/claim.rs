@@ -13,8 +13,11 @@ use crate::files::{remove_temporary, write_whole};
 
 /// The config's name in a run's folder.
 const FILE: &str = "config.toml";
+/// Keys that change nothing of what a run computes or logs, and may be others when it goes on.
+const FREE: [&str; 3] = ["data.workers", "data.prefetch", "run.keep_last"];
 
-/// Writes the resolved config into a new run's folder, or checks that an old run's is the same.
+/// Writes the resolved config into a new run's folder, or checks that an old run's is the same but for keys that are
+/// free to change.
 ///
 /// # Errors
 /// If the folder is not empty and is not to be resumed, or the configs differ (the first key that
@@ -28,7 +31,10 @@ pub fn claim(run: &Path, config: &Config, resume: bool) -> Result<Config> {
         if let Some(key) = difference(&old, config)? {
             bail!("{}: {key}; resume with the same config, or start a new --out", path.display());
         }
-        return Ok(old);
+        if old != *config {
+            write_whole(&path, toml::to_string(config)?.as_bytes())?;
+        }
+        return Ok(config.clone());
     }
     ensure!(
         !began || !resume,
@@ -62,7 +68,7 @@ fn is_ours(path: &Path) -> bool {
     ours.is_some_and(|ours| fs::read_to_string(path).is_ok_and(|found| found == ours))
 }
 
-/// The first key in which two configs differ, with both values.
+/// The first key in which two configs differ and may not, with both values.
 pub(super) fn difference(old: &Config, new: &Config) -> Result<Option<String>> {
     let (old, new) = (Table::try_from(old)?, Table::try_from(new)?);
     Ok(first(&Value::Table(old), &Value::Table(new), ""))
@@ -80,7 +86,7 @@ fn first(old: &Value, new: &Value, key: &str) -> Option<String> {
                 first(old.get(name).unwrap_or(&absent), new.get(name).unwrap_or(&absent), &dotted)
             })
         }
-        _ if old == new => None,
+        _ if old == new || FREE.contains(&key) => None,
         _ => Some(format!("{key} is {old} there, {new} here")),
     }
 }
@@ -127,6 +133,9 @@ mod tests {
         claim(&run, &config(&["run.steps=5"]), true).unwrap();
         let error = claim(&run, &config(&["run.steps=6"]), true).unwrap_err().to_string();
         assert!(error.contains("run.steps is 5 there, 6 here"), "{error}");
+        let free = config(&["run.steps=5", "data.workers=7", "run.keep_last=1"]);
+        assert!(claim(&run, &free, true).unwrap() == free);
+        assert_eq!(settings::read(&run.join(FILE)).unwrap(), free);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Ctrl-C, SIGTERM and SIGHUP while a run lasts.
 
-use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,7 +23,7 @@ pub fn listen() -> Result<Interrupt> {
     let (asked, saved) = (interrupt.asked.clone(), interrupt.saved.clone());
     let handler = move || {
         if saved.load(Ordering::SeqCst) {
-            process::exit(INTERRUPTED);
+            torch_ext::exit_now(INTERRUPTED);
         }
         asked.store(true, Ordering::SeqCst);
     };

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use toml::{Table, Value};
 
 use super::config::Config;
-use super::settings;
+use super::{settings, sources, tensorboard};
 use crate::files::lock::STATE;
 use crate::files::{remove_temporary, write_whole};
 
@@ -46,15 +46,23 @@ pub fn claim(run: &Path, config: &Config, resume: bool) -> Result<Config> {
     Ok(config.clone())
 }
 
-/// Whether there is more in a folder than the lock of whoever asks, and the config of a run that ended before it began:
-/// as where its stages name what the model has not. A folder that is not there is empty.
+/// Whether there is more in a folder than the lock of whoever asks, and what a run leaves that ended before its first step
+/// was logged: as where its stages name what the model has not, or a row has none of the captions that are asked for. A
+/// folder that is not there is empty.
 fn began(run: &Path) -> io::Result<bool> {
     if !run.exists() {
         return Ok(false);
     }
     for entry in fs::read_dir(run)? {
         let entry = entry?;
-        let nothing = entry.file_name() == STATE || (entry.file_name() == FILE && is_ours(&entry.path()));
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        let nothing = match name.as_str() {
+            STATE | sources::FILE => true,
+            FILE => is_ours(&path),
+            "checkpoints" => path.is_dir() && fs::read_dir(&path)?.next().is_none(),
+            _ if name.ends_with(".jsonl") => entry.metadata()?.len() == 0,
+            _ => tensorboard::is_ours(&name),
+        };
         if !nothing {
             return Ok(true);
         }
@@ -115,7 +123,7 @@ mod tests {
         fs::write(&half, "").unwrap();
         claim(folder.path(), &config(&[]), false).unwrap();
         assert!(!half.exists());
-        fs::write(folder.path().join("metrics.jsonl"), "").unwrap();
+        fs::write(folder.path().join("metrics.jsonl"), "{}\n").unwrap();
         fs::remove_file(folder.path().join(FILE)).unwrap();
         let error = claim(folder.path(), &config(&[]), true).unwrap_err().to_string();
         assert!(
@@ -129,7 +137,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
         claim(&run, &config(&["run.steps=5"]), true).unwrap();
-        fs::write(run.join("metrics.jsonl"), "").unwrap();
+        fs::write(run.join("metrics.jsonl"), "{}\n").unwrap();
         claim(&run, &config(&["run.steps=5"]), true).unwrap();
         let error = claim(&run, &config(&["run.steps=6"]), true).unwrap_err().to_string();
         assert!(error.contains("run.steps is 5 there, 6 here"), "{error}");

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::shard::Dataset;
 use crate::store::Location;
 
-const FILE: &str = "data.json";
+pub const FILE: &str = "data.json";
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Source {

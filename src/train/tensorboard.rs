@@ -23,6 +23,11 @@ pub struct Events {
     path: PathBuf,
 }
 
+/// Whether a file is by its name one of these.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(".pairmill")
+}
+
 impl Events {
     /// Begins a file of events in a run's folder, to go on after `steps` steps. What files of earlier processes say of
     /// later steps is cut off, so that a reader finds every step once; one that is reading now is told to forget it.

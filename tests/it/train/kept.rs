@@ -200,6 +200,16 @@ fn a_damaged_model_is_not_evaluated_and_what_is_no_checkpoint_is_passed_over() {
 }
 
 #[test]
+fn a_run_that_fails_at_its_first_batch_gives_its_folder_away() {
+    let world = World::new();
+    let failed = world.train("run", &["--set", "run.steps=2", "--set", "data.captions={synonym=1}"]);
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    check_done(&world.train("run", &["--set", "run.steps=2"]));
+    let again = world.train("run", &["--set", "run.steps=2"]);
+    assert!(again.stderr.contains("is not empty; add --resume"), "{}", again.stderr);
+}
+
+#[test]
 fn a_finished_run_without_its_report_gets_one() {
     let world = World::with_val(&[]);
     check_done(&world.train("run", &SETS));

@@ -207,16 +207,9 @@ pub fn remove_temporary(folder: &Path) -> Result<()> {
 /// # Errors
 /// If the file cannot be read.
 pub fn sha256_file(path: &Path) -> Result<String> {
-    let reading = || format!("cannot read {}", path.display());
-    let mut file = File::open(path).with_context(reading)?;
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).with_context(reading)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            read => hasher.update(&buffer[..read]),
-        }
-    }
+    for_blocks(path, |block| hasher.update(block))?;
+    Ok(hex(&hasher.finalize()))
 }
 
 /// The CRC-32C of a file's bytes.
@@ -224,13 +217,19 @@ pub fn sha256_file(path: &Path) -> Result<String> {
 /// # Errors
 /// If the file cannot be read.
 pub fn crc32c_file(path: &Path) -> Result<u32> {
+    let mut crc = 0;
+    for_blocks(path, |block| crc = crc32c::crc32c_append(crc, block))?;
+    Ok(crc)
+}
+
+fn for_blocks(path: &Path, mut take: impl FnMut(&[u8])) -> Result<()> {
     let reading = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(reading)?;
-    let (mut crc, mut buffer) = (0, vec![0; 1 << 20]);
+    let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer).with_context(reading)? {
-            0 => return Ok(crc),
-            read => crc = crc32c::crc32c_append(crc, &buffer[..read]),
+            0 => return Ok(()),
+            read => take(&buffer[..read]),
         }
     }
 }
@@ -302,6 +301,7 @@ mod tests {
         write_whole(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(sha256_file(&path).unwrap(), sha256_hex(b"new"));
+        assert_eq!(crc32c_file(&path).unwrap(), crc32c::crc32c(b"new"));
     }
 
     #[test]

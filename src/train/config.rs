@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use self::towers::{BertConfig, Pooling, ResnetConfig};
+use self::towers::{Architecture, BertConfig, Image, Pooling};
 use super::schedule::Decay;
 
 /// A whole run.
@@ -101,55 +101,6 @@ pub struct Model {
     /// Both of BERT's dropouts, over its config.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
-}
-
-/// `model.image`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Image {
-    /// A known architecture.
-    Named(Architecture),
-    /// A bottleneck ResNet of another size.
-    Resnet(ResnetConfig),
-}
-
-/// Named image encoders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    /// ResNet-50 (He et al. 2016), torchvision's variant.
-    Resnet50,
-}
-
-impl Image {
-    /// What a value of the key says.
-    ///
-    /// # Errors
-    /// If it is no known architecture and no table of one.
-    #[cfg(feature = "train")]
-    pub fn from_value(value: toml::Value) -> anyhow::Result<Self> {
-        let shapes = "it is \"resnet50\" or a table, as { layers = [3, 4, 6, 3], width = 64 }";
-        match value {
-            toml::Value::Table(table) => {
-                let config: ResnetConfig = table
-                    .try_into()
-                    .map_err(|error: toml::de::Error| anyhow::anyhow!("{}; {shapes}", error.message()))?;
-                Ok(Self::Resnet(config.checked()?))
-            }
-            other => {
-                let found = other.to_string();
-                other.try_into().map_err(|_| anyhow::anyhow!("it is {found}; {shapes}"))
-            }
-        }
-    }
-
-    /// Blocks and width.
-    pub fn config(&self) -> ResnetConfig {
-        match self {
-            Self::Named(Architecture::Resnet50) => ResnetConfig::resnet50(),
-            Self::Resnet(config) => config.clone(),
-        }
-    }
 }
 
 /// `model.text`

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 /// A block's output has this many times the planes of its 3×3 convolution.
@@ -36,6 +36,55 @@ impl ResnetConfig {
     /// Length of the pooled features: 2048 for ResNet-50.
     pub fn features(&self) -> i64 {
         self.width * 8 * EXPANSION
+    }
+}
+
+/// `model.image`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Image {
+    /// A known architecture.
+    Named(Architecture),
+    /// A bottleneck ResNet of another size.
+    Resnet(ResnetConfig),
+}
+
+/// Named image encoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// ResNet-50 (He et al. 2016), torchvision's variant.
+    Resnet50,
+}
+
+impl Image {
+    /// What a value of the key says.
+    ///
+    /// # Errors
+    /// If it is no known architecture and no table of one.
+    #[cfg(feature = "train")]
+    pub fn from_value(value: toml::Value) -> Result<Self> {
+        let shapes = "it is \"resnet50\" or a table, as { layers = [3, 4, 6, 3], width = 64 }";
+        match value {
+            toml::Value::Table(table) => {
+                let config: ResnetConfig = table
+                    .try_into()
+                    .map_err(|error: toml::de::Error| anyhow!("{}; {shapes}", error.message()))?;
+                Ok(Self::Resnet(config.checked()?))
+            }
+            other => {
+                let found = other.to_string();
+                other.try_into().map_err(|_| anyhow!("it is {found}; {shapes}"))
+            }
+        }
+    }
+
+    /// Blocks and width.
+    pub fn config(&self) -> ResnetConfig {
+        match self {
+            Self::Named(Architecture::Resnet50) => ResnetConfig::resnet50(),
+            Self::Resnet(config) => config.clone(),
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use toml::{Table, Value};
 
 use super::check_keys;
-use crate::train::config::towers::{BertConfig, ResnetConfig};
-use crate::train::config::{Config, Image};
+use crate::train::config::Config;
+use crate::train::config::towers::{BertConfig, Image, ResnetConfig};
 use crate::train::hub;
 
 /// Keys whose strings are paths.

@@ -62,7 +62,6 @@ impl Image {
     ///
     /// # Errors
     /// If it is no known architecture and no table of one.
-    #[cfg(feature = "train")]
     pub fn from_value(value: toml::Value) -> Result<Self> {
         let shapes = "it is \"resnet50\" or a table, as { layers = [3, 4, 6, 3], width = 64 }";
         match value {

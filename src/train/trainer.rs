@@ -199,9 +199,7 @@ impl Trainer {
         let rate = |name: &str| span.rate(Part::of(name)) * factor * layers.factor(name);
         self.optimizer.step_unless(Some(&skipped), rate);
         self.statistics.put_back_if(&skipped, &statistics);
-        if span.rate(Part::Scale) > 0.0 {
-            self.clip.clamp_scale(self.config.optim.max_scale);
-        }
+        self.clip.clamp_scale(self.config.optim.max_scale);
         let (cached, notes) = self.features.end_step(step, span, batch);
         let (loss, scale) = (loss.detach(), scale.detach());
         Ok(Outcome { loss, pairs, grad_norm, scale, skipped, cached, notes })

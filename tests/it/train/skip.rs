@@ -146,13 +146,21 @@ fn a_picture_alone_at_a_norm_of_one_pixel_is_an_error_and_not_a_statistic() {
 }
 
 #[test]
-fn a_fixed_temperature_stays_where_it_is() {
+fn a_fixed_temperature_stays_where_it_is_and_below_the_largest() {
     let world = World::new();
-    let sets = ["--set", "run.steps=3", "--set", "optim.lr_scale=0", "--set", "optim.max_scale=10"];
-    check_done(&world.train("run", &sets));
-    let scales: Vec<f64> =
-        lines(&world.path("run")).iter().map(|line| line["scale"].as_f64().unwrap()).collect();
-    assert!(scales.iter().all(|scale| (scale - 1.0 / 0.07).abs() < 1e-4), "{scales:?}");
+    let scales = |run: &str, most: &str| -> Vec<f64> {
+        let sets = ["--set", "run.steps=3", "--set", "optim.lr_scale=0", "--set", most];
+        check_done(&world.train(run, &sets));
+        lines(&world.path(run)).iter().map(|line| line["scale"].as_f64().unwrap()).collect()
+    };
+    let near = |scales: &[f64], expected: [f64; 3]| {
+        assert!(
+            scales.iter().zip(expected).all(|(scale, wanted)| (scale - wanted).abs() < 1e-4),
+            "{scales:?}"
+        );
+    };
+    near(&scales("free", "optim.max_scale=100"), [1.0 / 0.07; 3]);
+    near(&scales("clamped", "optim.max_scale=10"), [1.0 / 0.07, 10.0, 10.0]);
 }
 
 #[test]

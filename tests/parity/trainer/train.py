@@ -56,9 +56,8 @@ class Trainer:
         value.backward()
         norm = self.clip_gradients()
         self.optimiser.step()
-        if stage.rates["lr_scale"]:
-            with torch.no_grad():
-                self.model.logit_scale.clamp_(max=math.log(self.config["optim"]["max_scale"]))
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=math.log(self.config["optim"]["max_scale"]))
         return {"loss": value.detach(), "grad_norm": norm, "scale": scale, **rates}
 
     def loss(self, batch: Batch) -> Tensor:

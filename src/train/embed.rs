@@ -131,7 +131,7 @@ impl<'a> Encoder<'a> {
             if bad > 0 { " that is whole" } else { "" }
         );
         if bad > 0 {
-            eprintln!("{bad} bad samples of {} of the split `{split}` are left out", pairs.rows());
+            eprintln!("{bad} bad samples of {} of the split `{split}` are left out", images + bad);
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ fn plainly(error: &toml::de::Error) -> anyhow::Error {
     let said = error.to_string();
     let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     let what = lines.next().unwrap_or_default();
-    let what = ["usize", "u64", "i64"].iter().fold(what.to_owned(), |what, kind| {
+    let what = ["usize", "u64", "i64", "u32", "i32"].iter().fold(what.to_owned(), |what, kind| {
         what.replace(&format!("expected {kind}"), "expected a whole number")
     });
     let what = what.replace("expected f64", "expected a number").replace("a boolean", "true or false");

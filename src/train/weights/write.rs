@@ -107,6 +107,7 @@ impl Forgetful {
 
 #[cfg(test)]
 mod tests {
+    use safetensors::tensor::TensorView;
     use tch::Kind;
 
     use super::*;
@@ -125,5 +126,32 @@ mod tests {
         };
         assert_eq!(saved(&turned), saved(&turned.contiguous()));
         assert_eq!(read_tensors(&path).unwrap()["b"], turned);
+    }
+
+    #[test]
+    fn large_tensors_of_several_kinds_are_laid_out_as_the_formats_own_library_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let numbers = |count, kind| Tensor::arange(count, (kind, Device::Cpu));
+        let tensors: BTreeMap<String, Tensor> = [
+            ("a", numbers((UNSYNCED / 4 + 3) as i64, Kind::Float)), // more than goes to the disk, and is copied, at a time
+            ("b", numbers(2 * (CHUNK / 8) as i64, Kind::Double)),   // as much as is copied at a time, twice
+            ("c", numbers(5, Kind::Uint8)),
+            ("d", numbers(0, Kind::Int64)),
+            ("e", Tensor::from(2.5f32)),
+        ]
+        .map(|(name, tensor)| (name.to_owned(), tensor))
+        .into();
+        let crc = write_tensors(&path, &tensors).unwrap();
+        assert_eq!(crc, crate::files::crc32c_file(&path).unwrap());
+        let bytes: Vec<(&String, Vec<u8>)> =
+            tensors.iter().map(|(name, tensor)| (name, bytes_of(tensor))).collect();
+        let views = bytes.iter().map(|(name, bytes)| {
+            let tensor = &tensors[*name];
+            let shape = tensor.size().iter().map(|&side| side as usize).collect();
+            (name, TensorView::new(dtype(tensor.kind()).unwrap(), shape, bytes).unwrap())
+        });
+        let ours = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        assert!(safetensors::serialize(views, Some(ours)).unwrap() == std::fs::read(&path).unwrap());
     }
 }
